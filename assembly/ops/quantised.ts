@@ -1,0 +1,82 @@
+/**
+ * The fused forward on integers: forward.ts with both products on 16-bit codes (src/precision.ts, "int12" and others).
+ *
+ *   S = Q̂K̂ᵀ·(unit of the key)          exact in int32, one rounding to float32, one for the unit
+ *   P = round(top·2^((S − m_tile)·c))   c holds the unit of the row, so that scores are never scaled one by one
+ *   O ← O·α + (P̂V̂)·(unit of the column in this tile)·2^((m_tile − m)·c)
+ *
+ * Blocks, masks, scores, states and results are the float32 path's. Codes of Q, K and V are half as large as floats, a
+ * product takes half the instructions: 4·D flop-equivalents a score at twice the rate, and what a softmax costs.
+ *
+ * The row's constant scale·q·k̄ that smoothing took away enters the scores only where it can be seen (SCORES), and lse.
+ */
+import { pv_i16_4x8, pv_i16_4x8_scalar } from "../tile/pv_i16_4x8";
+import { qk_i16_4x8, qk_i16_4x8_scalar } from "../tile/qk_i16_4x8";
+import { softmax_i16_4x64, softmax_i16_4x64_scalar } from "../tile/softmax_i16_4x64";
+import { forward_f32, Strip } from "./forward";
+import { QUANTISED, SCALAR, SCORES, Task } from "./task";
+
+/** Scratch: four floats behind S, where the float32 path has flags. */
+const WEIGHTS: usize = 1024;
+
+export function forward_i16(t: Task): void {
+  t.flags |= QUANTISED;
+  forward_f32(t);
+}
+
+/** S of four rows and the keys from ≤ j < to of a tile, in units of the row of Q; in natural ones with SCORES. */
+export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
+  const from = s.from, to = s.to;
+  const pairs = (t.D + 1) >> 1, strips = (to - from) >> 3;
+  const q_p = t.q_p + (<usize> row) * ((<usize> pairs) << 2);
+  const key = <usize> (j0 - t.key0 + from);
+  const k_p = t.k_p + key * ((<usize> pairs) << 2);
+  const unit_p = t.k_unit_p + (key << 2);
+  const s_p = t.scratch_p + ((<usize> from) << 2);
+  if (t.flags & SCALAR) qk_i16_4x8_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
+  else qk_i16_4x8(q_p, k_p, pairs, strips, unit_p, s_p);
+  if (t.flags & SCORES) restore(t, row, from, to);
+}
+
+/** Softmax and values of four rows against one tile. */
+export function values_i16(t: Task, row: i32, j0: i32, s: Strip): void {
+  const strips = t.strips, scratch = t.scratch_p;
+  const from = s.from, to = s.to;
+  const state = (<usize> row) << 2;
+  const ldO = (<usize> strips) << 5;
+  const o_p = t.o_p + (<usize> row) * ldO;
+  const tile = (<usize> (j0 - t.key0) >> 6) * <usize> strips;
+  const v_p = t.v_p + (tile << 10) + ((<usize> from) << 4);
+  const unit_p = t.v_unit_p + (tile << 5);
+  // P is 0 from s.hi on for all rows: an odd last key has the code 0 beside it, whatever V has there.
+  const pairs = (min(s.hi - j0, to) - from + 1) >> 1;
+  const p_p = scratch + ((<usize> from) << 1);
+  const c_p = t.c_p + state, m_p = t.m_p + state, l_p = t.l_p + state, w_p = scratch + WEIGHTS;
+  if (t.flags & SCALAR) {
+    softmax_i16_4x64_scalar(scratch, from, to, c_p, m_p, l_p, o_p, strips, t.table_p, w_p);
+    pv_i16_4x8_scalar(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
+  } else {
+    softmax_i16_4x64(scratch, from, to, c_p, m_p, l_p, o_p, strips, t.table_p, w_p);
+    pv_i16_4x8(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
+  }
+}
+
+/** S of four rows → scale·q·k in natural units. */
+function restore(t: Task, row: i32, from: i32, to: i32): void {
+  for (let r: usize = 0; r < 4; r++) {
+    const at = ((<usize> row) + r) << 2;
+    const unit = f32x4.splat(load<f32>(t.unit_p + at)), shift = f32x4.splat(load<f32>(t.shift_p + at));
+    const end = t.scratch_p + (r << 8) + ((<usize> to) << 2);
+    for (let s = t.scratch_p + (r << 8) + ((<usize> from) << 2); s < end; s += 16) {
+      v128.store(s, f32x4.add(f32x4.mul(v128.load(s), unit), shift));
+    }
+  }
+}
+
+/** o += mean·(sum of the weights): what smoothing took from V. */
+export function addMean(o_p: usize, mean_p: usize, strips: usize, weights: f32): void {
+  const w = f32x4.splat(weights);
+  for (const end = o_p + (strips << 5); o_p < end; o_p += 16, mean_p += 16) {
+    v128.store(o_p, f32x4.add(v128.load(o_p), f32x4.mul(v128.load(mean_p), w)));
+  }
+}

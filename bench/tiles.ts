@@ -1,0 +1,90 @@
+/** The tile kernels on data that stays in L1, 256 calls a run, each checked against its scalar twin. */
+import type { Engine } from "../src/wasm/load.ts";
+import type { BenchCase } from "./harness.ts";
+import { gaussian } from "./inputs.ts";
+
+const CALLS = 256;
+
+export function canaryCase({ kernels }: Engine): BenchCase {
+  const steps = 20000;
+  return {
+    name: "canary",
+    flops: 96 * steps,
+    run: () => kernels.canary(steps, 0.999, 0.001),
+    // x ← x/2 + 1 settles at 2 in each of 48 lanes.
+    check: () => {
+      const y = kernels.canary(steps, 0.5, 1);
+      if (y !== 96) throw new Error(`canary: expected 96, got ${y}`);
+    },
+  };
+}
+
+export function tileCases({ kernels, arena }: Engine, D: number): BenchCase[] {
+  const q = arena.alloc(64 * D * 4), kv = arena.alloc(64 * D * 4);
+  const s = arena.alloc(1024), state = arena.alloc(32), o = arena.alloc(64 * D * 4);
+  arena.f32(q, 64 * D).set(gaussian(64 * D, 1));
+  arena.f32(kv, 64 * D).set(gaussian(64 * D, 2));
+  const strips = D / 8;
+  const strip = (i: number) => (i & 15) * D * 16;
+
+  /** Both from the same start; sums of at most 128 terms in the relaxed build differ by their rounding. */
+  const agree = (twin: () => void, kernel: () => void, at: number, n: number) => {
+    arena.f32(at, n).fill(0.25);
+    arena.f32(state, 8).fill(0);
+    twin();
+    const want = arena.f32(at, n).slice();
+    arena.f32(at, n).fill(0.25);
+    arena.f32(state, 8).fill(0);
+    kernel();
+    const bound = 256 * 2 ** -24 * want.reduce((a, x) => Math.max(a, Math.abs(x)), 0);
+    arena.f32(at, n).forEach((x, i) => {
+      if (!(Math.abs(x - want[i]) <= bound)) throw new Error(`element ${i}: ${x}, its twin ${want[i]}`);
+    });
+  };
+  return [
+    {
+      name: `qk_f32_4x8 D=${D}`,
+      flops: CALLS * 2 * 4 * 64 * D,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) kernels.qk_f32_4x8(q + strip(i), kv, D, 8, s, 256);
+      },
+      check: () =>
+        agree(
+          () => kernels.qk_f32_4x8_scalar(q, kv, D, 8, s, 256),
+          () => kernels.qk_f32_4x8(q, kv, D, 8, s, 256),
+          s,
+          256,
+        ),
+    },
+    {
+      name: `pv_f32_4x8 E=${D}`,
+      flops: CALLS * 2 * 4 * 64 * D,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) kernels.pv_f32_4x8(s, kv, 64, strips, o + strip(i), D * 4);
+      },
+      check: () =>
+        agree(
+          () => kernels.pv_f32_4x8_scalar(s, kv, 64, strips, o, D * 4),
+          () => kernels.pv_f32_4x8(s, kv, 64, strips, o, D * 4),
+          o,
+          4 * D,
+        ),
+    },
+    {
+      name: `softmax_f32_4x64 (Gelement/s)`,
+      flops: CALLS * 256,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) {
+          kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips);
+        }
+      },
+      check: () =>
+        agree(
+          () => kernels.softmax_f32_4x64_scalar(s, 0, 64, 0.1, state, state + 16, o, strips),
+          () => kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips),
+          s,
+          256,
+        ),
+    },
+  ];
+}

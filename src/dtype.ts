@@ -1,0 +1,106 @@
+/**
+ * Element types: what they are called, which typed array holds them, how 16-bit floats are decoded.
+ *
+ * float16 (1 sign, 5 exponent, 10 mantissa) and bfloat16 (1, 8, 7) travel as 16-bit words, because Float16Array
+ * is missing from Node 20. Both decode exactly into float32, encode rounds to nearest, ties to even.
+ */
+
+export type DType =
+  | "float64"
+  | "float32"
+  | "float16"
+  | "bfloat16"
+  | "int8"
+  | "uint8"
+  | "int32"
+  | "int64"
+  | "bool";
+
+/** The arrays that carry elements; 16-bit floats travel as words. */
+export type TypedArray =
+  | Float64Array
+  | Float32Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array
+  | Int32Array
+  | BigInt64Array;
+
+/** Bytes an element takes. */
+export const BYTES: Readonly<Record<DType, number>> = {
+  float64: 8,
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int8: 1,
+  uint8: 1,
+  int32: 4,
+  int64: 8,
+  bool: 1,
+};
+
+const word = new DataView(new ArrayBuffer(8));
+
+/** The float32 with these 32 bits. */
+function fromBits(bits: number): number {
+  word.setInt32(0, bits);
+  return word.getFloat32(0);
+}
+
+function bitsOf(x: number): number {
+  word.setFloat32(0, x);
+  return word.getUint32(0);
+}
+
+/** 2^−24, the least positive float16. */
+const SMALLEST = 1 / 0x100_0000;
+
+/** float16 word → number, exact. */
+export function decodeFloat16(h: number): number {
+  const exponent = (h >> 10) & 31;
+  const mantissa = h & 1023;
+  if (exponent === 0) return (h & 0x8000 ? -SMALLEST : SMALLEST) * mantissa;
+  // The same number as a float32: its exponent is biased by 127 instead of 15, its mantissa has 13 bits more.
+  const biased = exponent === 31 ? 255 : exponent + 112;
+  return fromBits(((h & 0x8000) << 16) | (biased << 23) | (mantissa << 13));
+}
+
+/** number → float16 word, to nearest even; NaN becomes the quiet NaN 0x7e00. */
+export function encodeFloat16(x: number): number {
+  if (x !== x) return 0x7e00;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const a = Math.abs(x);
+  // Halfway between 65504 and 65536 rounds up, out of range.
+  if (a >= 65520) return sign | 0x7c00;
+  // 2^e ≤ a, e ≥ −14: one unit in the last place is 2^(e−10), and 2^−24 for the subnormals too.
+  word.setFloat64(0, a);
+  const e = Math.max((word.getUint16(0) >> 4) - 1023, -14);
+  const units = roundEven(a * fromBits((10 - e + 127) << 23));
+  // Subnormals count units of 2^−24; a normal has 1024 ≤ units ≤ 2048, and 2048 carries into the exponent.
+  return e === -14 ? sign | units : sign | (((e + 14) << 10) + units);
+}
+
+/** bfloat16 word → number, exact. */
+export function decodeBFloat16(b: number): number {
+  return fromBits(b << 16);
+}
+
+/** number → bfloat16 word, to nearest even, without rounding twice through float32. */
+export function encodeBFloat16(x: number): number {
+  if (x !== x) return 0x7fc0;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const a = Math.abs(x);
+  let bits = bitsOf(a);
+  // float64 → float32 may have rounded onto the midpoint of two bfloat16: step back to the side it came from.
+  const f = fromBits(bits);
+  if ((bits & 0xffff) === 0x8000 && f !== a) bits += f > a ? -1 : 1;
+  const kept = bits >>> 16;
+  const rest = bits & 0xffff;
+  return sign | (kept + (rest > 0x8000 || (rest === 0x8000 && (kept & 1)) ? 1 : 0));
+}
+
+/** Nearest integer, ties to even, of 0 ≤ x < 2^52. */
+function roundEven(x: number): number {
+  const r = Math.round(x);
+  return r - x === 0.5 && r & 1 ? r - 1 : r;
+}

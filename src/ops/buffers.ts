@@ -1,0 +1,129 @@
+/**
+ * What one call of the fused forward holds in linear memory, and how much of it: as planned (src/plan/tiles.ts), less
+ * where a bias or a mask is staged beside it. The whole stays below 4 MB.
+ */
+import type { Tiles } from "../plan/cost.ts";
+import { type Caches, SMALL_CACHES } from "../plan/machine.ts";
+import { shapeOf, stagedBytes } from "../plan/shape.ts";
+import { chooseTiles, STAGED } from "../plan/tiles.ts";
+import type { Problem } from "../problem.ts";
+import { type Arena, roundUp } from "../wasm/arena.ts";
+import type { Panel } from "./panel.ts";
+import { RowStage } from "./rows.ts";
+import { sliceRows, type Stage, stageBytes } from "./stage.ts";
+import { TASK_BYTES } from "./task.ts";
+
+/** Flops of a step, 6 ms; softcap, ALiBi and dropout together may double that. */
+const STEP = 2 ** 28;
+/** Rows and keys where scores or weights are written out: 512 KiB. */
+const WRITTEN = { rows: 256, keys: 512 };
+/** Scratch of the kernel: S, flags, bits, bounds of the 64 strips of the tallest block (assembly/ops/forward.ts). */
+export const SCRATCH = 1024 + 256 + 32 + 64 * 28;
+
+export interface ForwardOptions extends Partial<Tiles> {
+  /** Run on the scalar twins of the kernels. */
+  readonly scalar?: boolean;
+  /** What the planner counts on where it chooses the tiles; they change no bits. */
+  readonly caches?: Caches | undefined;
+  /** Also write N×M: the weights if `want.probabilities` isn't enough to say so, or the scores and nothing else. */
+  readonly written?: "weights" | "scores";
+}
+
+/** Rows of a bias or mask of the problem, and where their addresses are: one a row of the chunk. */
+export interface Staged {
+  readonly rows: RowStage;
+  readonly at: number;
+}
+
+/** Packed Q, K and V: bytes of an element, and the multiple that rows of Q and K are padded to. */
+export interface Element {
+  readonly bytes: number;
+  readonly multiple: number;
+}
+
+export const FLOAT32: Element = { bytes: 4, multiple: 1 };
+
+export interface Buffers {
+  /** Rows of a block, query rows of a chunk, keys of a panel. */
+  readonly br: number;
+  readonly rows: number;
+  readonly keys: number;
+  readonly stage: Stage;
+  readonly panel: Panel;
+  readonly at: Readonly<
+    Record<
+      | ("task" | "q" | "bounds" | "m" | "l" | "o" | "lse" | "slope" | "sink" | "scratch")
+      | ("drop" | "blocks" | "written"),
+      number
+    >
+  >;
+  readonly bias: Staged | null;
+  readonly mask: Staged | null;
+}
+
+function isComplete(options: ForwardOptions): options is Tiles {
+  return options.br !== undefined && options.chunkRows !== undefined && options.panelKeys !== undefined;
+}
+
+/** Everything at once, before the first view is made: nothing grows while heads are computed. */
+export function allocate(
+  arena: Arena,
+  problem: Problem,
+  options: ForwardOptions,
+  { bytes, multiple }: Element = FLOAT32,
+): Buffers {
+  const { D, E, N, M, group, bias, mask, blocks, dropout } = problem;
+  const Ep = Math.max(1, (E + 7) >> 3) * 8;
+  const rowOfK = roundUp(D, multiple) * bytes;
+  const written = options.written !== undefined;
+  const { br, chunkRows, panelKeys } = isComplete(options)
+    ? options
+    : { ...chooseTiles(shapeOf(problem), options.caches ?? SMALL_CACHES), ...options };
+  const wide = Math.min(panelKeys, written ? WRITTEN.keys : Infinity);
+  const staging = stagedBytes(problem);
+  // Where keys are packed again for each chunk, few keys and many rows are the better half megabyte.
+  const square = staging && M > wide && options.panelKeys === undefined
+    ? Math.sqrt(2 * STAGED / staging)
+    : Infinity;
+  const keys = Math.min(Math.max(1, Math.floor(Math.min(wide, square) / 64)), Math.ceil(M / 64)) * 64;
+  const tall = Math.min(chunkRows, written ? WRITTEN.rows : Infinity);
+  const fit = staging ? Math.max(4, Math.floor(STAGED / (staging * (keys + 16)) / 4) * 4) : Infinity;
+  const quick = Math.max(4, Math.floor(STEP / (2 * keys * (D + Ep)) / 4) * 4);
+  const rows = Math.min(tall, fit, quick, Math.ceil(N * group / 4) * 4);
+
+  const width = Math.max(D, E, 1);
+  const pitch = keys + 16;
+  const some = (wanted: boolean, bytes: number) => wanted ? arena.alloc(bytes) : 0;
+  const perRow = () => arena.alloc(rows * 4);
+  const staged = (source: Problem["bias"], bytes: number): Staged | null =>
+    source && { rows: new RowStage(source, arena.alloc(rows * pitch * bytes), pitch), at: perRow() };
+  return {
+    br,
+    rows,
+    keys,
+    stage: { at: arena.alloc(stageBytes(width)), rows: sliceRows(width) },
+    panel: {
+      k: arena.alloc(keys * rowOfK),
+      v: arena.alloc(keys * Ep * bytes),
+      poison: arena.alloc((keys / 64 + 1) * 4),
+      keys,
+    },
+    at: {
+      task: arena.alloc(TASK_BYTES),
+      q: arena.alloc(rows * rowOfK),
+      bounds: arena.alloc(rows * 16),
+      m: perRow(),
+      l: perRow(),
+      o: arena.alloc(rows * Ep * 4),
+      lse: perRow(),
+      slope: perRow(),
+      sink: perRow(),
+      scratch: arena.alloc(SCRATCH),
+      drop: some(dropout !== null, rows * 8),
+      blocks: some(blocks !== null, rows * keys / 8),
+      written: some(written, rows * keys * 4),
+    },
+    bias: staged(bias, 4),
+    mask: staged(mask, 1),
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * Products q·k beyond float32 that a tiny scale brings back: Q goes in halved so often that no sum of them overflows, and
+ * the scale doubled as often, which is exact but for what underflows beside products of 2^127.
+ *
+ * Only scales below 2^-28 are looked at: above, a score that overflows is beyond 2^100 in natural units, and its row has
+ * one key left however it is computed.
+ */
+import type { Problem } from "../problem.ts";
+import type { View } from "../tensor.ts";
+import type { Engine } from "../wasm/load.ts";
+import { finiteBits } from "./panel.ts";
+import { type Stage, stageRows } from "./stage.ts";
+
+const TINY = 2 ** -28;
+/** Slices between two yields, ≈ 1 ms. */
+const SLICES = 16;
+
+/** How often Q of (b, g) has to be halved. */
+export function* halvings(
+  engine: Engine,
+  problem: Problem,
+  b: number,
+  g: number,
+  stage: Stage,
+): Generator<number, number> {
+  if (problem.scale === 0 || Math.abs(problem.scale) >= TINY) return 0;
+  const { q, k, D, group, queryStart, keyStart, queryLength, keyLength } = problem;
+  let queries = 0;
+  for (let h = g * group; h < (g + 1) * group; h++) {
+    queries = Math.max(queries, yield* exponent(engine, stage, q, b, h, queryStart[b], queryLength[b]));
+  }
+  const keys = yield* exponent(engine, stage, k, b, g, keyStart[b], keyLength[b]);
+  return Math.max(0, queries + keys + Math.ceil(Math.log2(D)) - 127);
+}
+
+/** The least e with |x| < 2^e for the finite elements of rows start … start + rows; at least 0. */
+function* exponent(
+  engine: Engine,
+  stage: Stage,
+  source: View,
+  b: number,
+  h: number,
+  start: number,
+  rows: number,
+): Generator<number, number> {
+  const { strides, offset, shape: [, , , D] } = source;
+  const first = offset + b * strides[0] + h * strides[1] + start * strides[2];
+  let bits = 0, slices = 0;
+  for (let i = 0; i < rows; i += stage.rows) {
+    const count = Math.min(stage.rows, rows - i);
+    stageRows(engine, stage, source, first + i * strides[2], count, 0);
+    bits = Math.max(bits, finiteBits(engine, stage.at, D, count));
+    if (++slices % SLICES === 0) yield 0;
+  }
+  return Math.max(0, (bits >> 23) - 126);
+}

@@ -1,0 +1,264 @@
+/**
+ * Quantised forward: what ForwardCall does, with Q, K, P and V as integer codes in 16-bit lanes (src/precision.ts).
+ *
+ *   per (batch, key/value head)   means of K and V over the keys that some query sees         one pass over K and V
+ *   per panel                     K − k̄ → codes, a unit a key; V − v̄ → codes, a unit a column and tile of 64 keys
+ *   per chunk of rows             Q → codes, a unit a row; q·k̄
+ *
+ * Codes, units and the tiles in which P is rounded are those of src/reference/sage.ts; kernels: assembly/ops/quantised.ts
+ * and the tiles qk_i16_4x8, softmax_i16_4x64, pv_i16_4x8. Means, units and codes belong to the head and the row, so
+ * neither chunk nor panel nor batch changes a bit.
+ *
+ * Quantisation would hide NaN and ∞, and huge numbers overflow: keys with such numbers (2^60 in Q or K, 2^88 in V) are in
+ * no mean and no unit, and rows that see one, or hold one, are computed in float32.
+ */
+import { integerLimit, valueLimits } from "../limits.ts";
+import type { Recipe } from "../precision.ts";
+import type { Problem } from "../problem.ts";
+import type { View } from "../tensor.ts";
+import type { Engine } from "../wasm/load.ts";
+import { roundUp } from "../wasm/arena.ts";
+import type { ForwardOptions } from "./buffers.ts";
+import { ForwardCall } from "./call.ts";
+import { eachSlice } from "./panel.ts";
+import type { Span } from "./rows.ts";
+import { seenKeys } from "./seen.ts";
+import * as task from "./task.ts";
+
+const LOG2E = 1.4426950408889634;
+/** Elements of K or V that a step looks through, ≈ 5 ms. */
+const SCANNED = 2 ** 22;
+/** Bits of 2^60 and 2^88. */
+const LARGE_QK = (127 + 60) << 23;
+const LARGE_V = (127 + 88) << 23;
+/** What a row's exponent is multiplied by stays a normal number, however small the row: 0·∞ would be NaN. */
+const SMALLEST = 2 ** -126;
+const LARGEST = 3.4028234663852886e38;
+
+const CODES = { element: { bytes: 2, multiple: 2 }, flags: task.QUANTISED };
+
+/** Why the kernels don't compute this recipe, or null if they do. */
+export function unsupportedRecipe(
+  { qk, granularity, rounding, smoothQ, pv, pScale, vScale }: Recipe,
+): string | null {
+  if (!qk.startsWith("int")) return `precision.qk "${qk}"`;
+  if (granularity.q !== "token") return `precision.granularity.q "${granularity.q}"`;
+  if (granularity.k !== "token") return `precision.granularity.k "${granularity.k}"`;
+  if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
+  if (smoothQ) return "precision.smoothQ";
+  if (!pv.startsWith("int")) return `precision.pv "${pv}"`;
+  if (pScale !== "tile") return `precision.pScale "${pScale}"`;
+  if (vScale !== "tile") return `precision.vScale "${vScale}"`;
+  return null;
+}
+
+export class QuantisedCall extends ForwardCall {
+  protected override readonly kernel = "forward_i16";
+  readonly #options: ForwardOptions;
+  readonly #recipe: Recipe;
+  readonly #limits: { qk: number; v: number };
+  readonly #scores: boolean;
+  /** Per key of the panel; per column and tile of the panel; per row; per column of K and of V; zeros. */
+  readonly #own: Record<
+    "kUnit" | "vUnit" | "unit" | "shift" | "c" | "meanK" | "meanV" | "zeros" | "sums" | "seen",
+    number
+  >;
+  /** Of (b, g): keys that some query sees, if not all; those with numbers for float32; rows left to it. */
+  #seen: Uint8Array | null = null;
+  readonly #bad = new Set<number>();
+  readonly #left = new Set<number>();
+  #exact: Exact | null = null;
+
+  constructor(engine: Engine, problem: Problem, options: ForwardOptions) {
+    super(engine, problem, options, CODES);
+    const { arena, kernels } = engine;
+    const { D, E, M } = problem;
+    const recipe = problem.precision as Recipe;
+    const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
+    const { p, v } = valueLimits[recipe.pv as keyof typeof valueLimits];
+    this.#options = options;
+    this.#recipe = recipe;
+    this.#limits = { qk, v };
+    this.#scores = problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
+    const Ep = Math.max(8, roundUp(E, 8));
+    const perRow = () => arena.alloc(this.rows * 4);
+    const own = this.#own = {
+      kUnit: arena.alloc(this.keys * 4),
+      vUnit: arena.alloc(this.keys / 64 * Ep * 4),
+      unit: perRow(),
+      shift: perRow(),
+      c: perRow(),
+      meanK: arena.alloc(roundUp(D, 8) * 4),
+      meanV: arena.alloc(Ep * 4),
+      zeros: arena.alloc(roundUp(D, 8) * 4),
+      sums: arena.alloc(roundUp(Math.max(D, E), 8) * 8),
+      seen: arena.alloc(M),
+    };
+    const table = arena.alloc(128);
+    this.renewViews();
+    const shift = Math.ceil(Math.log2(p));
+    kernels.exp2_table(table, p / 2 ** shift, shift);
+    for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
+    this.write({
+      ...{ k_unit_p: own.kUnit, v_unit_p: own.vUnit, unit_p: own.unit, shift_p: own.shift, c_p: own.c },
+      ...{ mean_p: recipe.smoothV ? own.meanV : 0, table_p: table, top: p },
+      // Units and shifts are in natural units as they are.
+      scale: 1,
+    });
+  }
+
+  /** Means of K and V. */
+  override *enter(b: number, g: number): Generator<number, void> {
+    const seen = seenKeys(this.problem, b, g);
+    this.#bad.clear();
+    this.#left.clear();
+    yield* this.#scan(b, g, seen);
+    if (this.#bad.size > 0) {
+      const good = seen ?? new Uint8Array(this.problem.keyLength[b]).fill(1);
+      for (const j of this.#bad) good[j] = 0;
+      yield* this.#scan(b, g, good);
+    }
+    this.keeps = null;
+  }
+
+  *#scan(b: number, g: number, seen: Uint8Array | null): Generator<number, void> {
+    const { k, v } = this.problem;
+    const { smoothK, smoothV } = this.#recipe;
+    this.#seen = seen;
+    if (seen) this.engine.arena.u8(this.#own.seen, seen.length).set(seen);
+    yield* this.#means(k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
+    yield* this.#means(v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
+  }
+
+  /** Writes the means of x's columns to mean_p, if it isn't 0; keys with |x| of `large` bits or more are bad. */
+  *#means(x: View, b: number, g: number, mean_p: number, large: number): Generator<number, void> {
+    const { arena, kernels } = this.engine;
+    const { stage } = this.buffers;
+    const { sums, seen } = this.#own;
+    const width = x.shape[3], end = this.problem.keyLength[b];
+    const step = Math.ceil(SCANNED / width);
+    arena.u8(sums, roundUp(width, 8) * 8).fill(0);
+    for (let first = 0; first < end; first += step) {
+      eachSlice(
+        this.engine,
+        this.problem,
+        x,
+        stage,
+        b,
+        g,
+        first,
+        Math.min(end, first + step),
+        (j, rows) => {
+          const seen_p = this.#seen ? seen + j : 0;
+          if (kernels.column_sums_f32(stage.at, width, rows, width, seen_p, sums) < large) return;
+          for (let r = 0; r < rows; r++) {
+            const seenHere = this.#seen === null || this.#seen[j + r] === 1;
+            const bits = kernels.max_bits_f32(stage.at + r * width * 4, width, 1, width);
+            if (seenHere && bits >= large) this.#bad.add(j + r);
+          }
+        },
+      );
+      yield 0;
+    }
+    if (!mean_p) return;
+    const count = this.#seen ? this.#seen.reduce((a, one) => a + one, 0) : end;
+    const sum = new Float64Array(arena.memory.buffer, sums, width);
+    arena.f32(mean_p, width).set(sum.map((s) => s / Math.max(count, 1)));
+  }
+
+  override rest(): ForwardCall | null {
+    if (this.#left.size === 0) return null;
+    this.#exact ??= new Exact(this.engine, this.problem, this.#options, undefined, this.result);
+    this.renewViews();
+    this.#exact.chosen = this.#left;
+    return this.#exact;
+  }
+
+  override loadKeys(b: number, g: number, start: number, end: number): void {
+    const { arena, kernels } = this.engine;
+    const { D, k } = this.problem;
+    const { stage, panel } = this.buffers;
+    const own = this.#own;
+    const row = roundUp(D, 2) * 2;
+    eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
+      const at = j - start;
+      kernels.pack_rows_i16(
+        ...[stage.at, D, rows, D, panel.k + at * row, 8, own.meanK, this.#seen ? own.seen + j : 0] as const,
+        ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
+      );
+    });
+    // Who sees a bad key has a score that is NaN.
+    const units = arena.f32(own.kUnit, end - start);
+    for (const j of this.#bad) if (start <= j && j < end) units[j - start] = NaN;
+  }
+
+  override loadValues(b: number, g: number, start: number, end: number) {
+    const { kernels } = this.engine;
+    const { E, v } = this.problem;
+    const { stage, panel } = this.buffers;
+    const own = this.#own;
+    const Ep = roundUp(E, 8);
+    eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows) => {
+      const at = j - start;
+      kernels.pack_v_i16(
+        ...[stage.at, E, rows, E, panel.v + at * Ep * 2, own.meanV, this.#seen ? own.seen + j : 0] as const,
+        ...[own.vUnit + at / 64 * Ep * 4, this.#limits.v] as const,
+      );
+    });
+    return { poisoned: false, bits: 0 };
+  }
+
+  override scanValues(): number {
+    return 0;
+  }
+
+  override finish(b: number, g: number, r0: number, count: number): void {
+    super.finish(b, g, r0, count, valueLimits[this.#recipe.pv as keyof typeof valueLimits].p);
+  }
+
+  override loadRows(b: number, g: number, r0: number, count: number): Span {
+    this.keeps = this.#bad.size > 0 ? this.#sift : null;
+    return super.loadRows(b, g, r0, count);
+  }
+
+  readonly #sift = (r: number, l: number): boolean => {
+    if (!Number.isNaN(l)) return true;
+    this.#left.add(r);
+    return false;
+  };
+
+  protected override packRows(first: number, count: number): void {
+    const { arena, kernels } = this.engine;
+    const { D } = this.problem;
+    const { sign, size } = this;
+    const { stage, at: { q } } = this.buffers;
+    const { unit, shift, c, meanK, zeros } = this.#own;
+    const at = first * 4;
+    kernels.pack_rows_i16(
+      ...[stage.at, D, count, D, q + first * roundUp(D, 2) * 2, 4, zeros, 0] as const,
+      ...[unit + at, this.#limits.qk, sign] as const,
+    );
+    kernels.dot_rows_f32(stage.at, D, count, D, meanK, shift + at, sign);
+    const padded = roundUp(count, 4);
+    const units = arena.f32(unit + at, padded);
+    const shifts = arena.f32(shift + at, padded);
+    const cs = arena.f32(c + at, padded);
+    const suspect = kernels.max_bits_f32(stage.at, D, count, D) >= LARGE_QK;
+    for (let r = 0; r < padded; r++) {
+      const exponent = units[r] * size * LOG2E;
+      cs[r] = this.#scores ? LOG2E : Math.min(Math.max(exponent, SMALLEST), LARGEST);
+      units[r] *= size;
+      shifts[r] = r < count ? shifts[r] * size : 0;
+      if (suspect && r < count && kernels.max_bits_f32(stage.at + r * D * 4, D, 1, D) >= LARGE_QK) {
+        cs[r] = units[r] = NaN;
+        this.keeps = this.#sift;
+      }
+    }
+  }
+}
+
+/** Float32 for some rows of a head. */
+class Exact extends ForwardCall {
+  chosen: ReadonlySet<number> = new Set();
+  protected override keeps = (r: number): boolean => this.chosen.has(r);
+}

@@ -1,0 +1,164 @@
+/**
+ * Causal attention of what already lies in linear memory: the last N of M tokens against all M, layout bnhd, no copy
+ * through JavaScript. Same kernels and same bits as the public forward (src/ops/forward.ts).
+ *
+ *   for each key/value head g:  pack Q of its heads;  for each panel of keys:  pack K, V;  for each head: forward
+ *
+ * 4·H·N·M·D flops, half of them where M = N; memory: one panel, and packed Q with its states for one group.
+ */
+import type { Engine } from "../wasm/load.ts";
+import { SCRATCH } from "./buffers.ts";
+import { valueScale } from "./panel.ts";
+import * as task from "./task.ts";
+
+/** Bytes a packed panel of K and V may take: it should stay in L2. */
+const PANEL = 1.5 * 2 ** 20;
+const LOG2E = 1.4426950408889634;
+/** Bits of float32 +∞. */
+const INFINITE = 0x7f800000;
+
+/** float32 at addresses: q and out [N,H,D], k and v [M,G,D]. */
+export interface ResidentAttention {
+  q_p: number;
+  k_p: number;
+  v_p: number;
+  out_p: number;
+  N: number;
+  M: number;
+  H: number;
+  G: number;
+  D: number;
+}
+
+/** Query i sees keys j ≤ i + M − N; scale 1/√D. May grow the arena, which ends every view. */
+export function attention_p(engine: Engine, at: ResidentAttention): void {
+  const mark = engine.arena.mark();
+  try {
+    const buffers = allocate(engine, at);
+    for (let g = 0; g < at.G; g++) attendGroup(engine, at, buffers, g);
+  } finally {
+    engine.arena.release(mark);
+  }
+}
+
+/** Addresses; per head of a group: Q, m, l and O of N rows rounded up to a strip of 4. */
+interface Buffers {
+  readonly keys: number;
+  readonly strips: number;
+  readonly rows: number;
+  readonly task: number;
+  readonly scratch: number;
+  readonly bounds: number;
+  readonly k: number;
+  readonly v: number;
+  readonly poison: number;
+  readonly q: number;
+  readonly m: number;
+  readonly l: number;
+  readonly o: number;
+}
+
+function allocate({ arena }: Engine, { N, M, H, G, D }: ResidentAttention): Buffers {
+  const strips = (D + 7) >> 3;
+  const rows = (N + 3) & ~3;
+  const group = H / G;
+  const most = Math.max(64, Math.floor(PANEL / ((D + strips * 8) * 4) / 64) * 64);
+  const keys = Math.min(most, Math.ceil(M / 64) * 64);
+  const buffers = {
+    keys,
+    strips,
+    rows,
+    task: arena.alloc(task.TASK_BYTES),
+    scratch: arena.alloc(SCRATCH),
+    bounds: arena.alloc(rows * 16),
+    k: arena.alloc(keys * D * 4),
+    v: arena.alloc(keys * strips * 32),
+    poison: arena.alloc(keys / 64 * 4),
+    q: arena.alloc(group * rows * D * 4),
+    m: arena.alloc(group * rows * 4),
+    l: arena.alloc(group * rows * 4),
+    o: arena.alloc(group * rows * strips * 32),
+  };
+  // lo, hi, sink tokens, position on the key axis; the rows that pad repeat the last.
+  const bounds = arena.i32(buffers.bounds, rows * 4);
+  for (let r = 0; r < rows; r++) {
+    const p = M - N + Math.min(r, N - 1);
+    bounds.set([0, p + 1, 0, p], r * 4);
+  }
+  return buffers;
+}
+
+function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g: number): void {
+  const { arena, kernels } = engine;
+  const { N, M, H, G, D } = at;
+  const { rows, strips, keys } = buffers;
+  const group = H / G;
+  const words = new Int32Array(arena.memory.buffer);
+  const floats = new Float32Array(arena.memory.buffer);
+  const write = (fields: Parameters<typeof task.writeTask>[3]) =>
+    task.writeTask(words, floats, buffers.task, fields);
+
+  const k_p = at.k_p + g * D * 4;
+  const v_p = at.v_p + g * D * 4;
+  const row = G * D * 4;
+  const bits = kernels.max_bits_f32(v_p, G * D, M, D);
+  const scale = valueScale(bits);
+  write({
+    ...task.PLAIN,
+    k_p: buffers.k,
+    v_p: buffers.v,
+    bounds_p: buffers.bounds,
+    scratch_p: buffers.scratch,
+    rows: N,
+    D,
+    E: D,
+    strips,
+    c: LOG2E / Math.sqrt(D),
+    scale: 1 / Math.sqrt(D),
+    unscale: 1 / scale,
+  });
+  /** The fields that belong to head h of the group. */
+  const head = (h: number) => ({
+    q_p: buffers.q + h * rows * D * 4,
+    m_p: buffers.m + h * rows * 4,
+    l_p: buffers.l + h * rows * 4,
+    o_p: buffers.o + h * rows * strips * 32,
+  });
+
+  for (let h = 0; h < group; h++) {
+    kernels.pack_q_f32(at.q_p + (g * group + h) * D * 4, H * D, N, D, head(h).q_p, 1);
+  }
+  for (let key0 = 0; key0 < M; key0 += keys) {
+    const count = Math.min(keys, M - key0);
+    kernels.pack_k_f32(k_p + key0 * row, G * D, count, D, buffers.k);
+    kernels.pack_v_f32(v_p + key0 * row, G * D, count, D, buffers.v, 0, scale);
+    if (bits >= INFINITE) markTiles(engine, v_p + key0 * row, G * D, count, D, buffers.poison);
+    const poison_p = bits >= INFINITE ? buffers.poison : 0;
+    for (let h = 0; h < group; h++) {
+      write({ ...head(h), key0, keys: count, poison_p, flags: key0 === 0 ? task.FIRST : 0 });
+      kernels.forward_f32(buffers.task);
+    }
+  }
+  for (let h = 0; h < group; h++) {
+    const { o_p } = head(h);
+    write({ ...head(h), out_p: o_p });
+    kernels.finish_f32(buffers.task);
+    kernels.scatter_rows_f32(o_p, at.out_p + (g * group + h) * D * 4, 1, N, 0, H * D, D);
+  }
+}
+
+/** 1 for each tile of 64 keys whose values hold ∞ or NaN: the kernel goes round 0·∞ there. */
+function markTiles(
+  { arena, kernels }: Engine,
+  v_p: number,
+  ld: number,
+  keys: number,
+  E: number,
+  to: number,
+): void {
+  const marks = arena.i32(to, Math.ceil(keys / 64));
+  for (let x = 0; x < marks.length; x++) {
+    const bits = kernels.max_bits_f32(v_p + x * 64 * ld * 4, ld, Math.min(64, keys - x * 64), E);
+    marks[x] = bits >= INFINITE ? 1 : 0;
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What a chunk of query rows brings along besides Q: which keys each row may see, ALiBi slopes, sink logits, and the
+ * bias and mask of a panel of keys, staged row by row (each distinct row once), never as N×M.
+ *
+ * A row is a (head, query) pair of one key/value head: row r of (b, g) is head g·group + ⌊r/n⌋, query r mod n, with n
+ * the queries of batch b.
+ */
+import { keyRange, OPEN, type Problem } from "../problem.ts";
+import { elementReader, type View } from "../tensor.ts";
+import type { Engine } from "../wasm/load.ts";
+
+/** Keys that some row of a chunk may see: [lo, hi) and those below sink. */
+export interface Span {
+  lo: number;
+  hi: number;
+  sink: number;
+}
+
+/** True if every row sees all keys of its batch. */
+function unbounded({ causal, chunk, left, right }: Problem): boolean {
+  return !causal && chunk === 0 && left.every((n) => n === OPEN) && right.every((n) => n === OPEN);
+}
+
+/** Fills 4 int32 a row (lo, hi, sink, pos) for rows r0 … r0 + count, repeats the last up to a multiple of 4. */
+export function fillBounds(
+  target: Int32Array,
+  problem: Problem,
+  b: number,
+  g: number,
+  r0: number,
+  count: number,
+): Span {
+  const n = problem.queryLength[b];
+  const M = problem.keyLength[b];
+  const open = unbounded(problem);
+  const span: Span = { lo: M, hi: 0, sink: 0 };
+  let at = 0;
+  for (let r = r0; r < r0 + count; r++, at += 4) {
+    const h = g * problem.group + Math.floor(r / n);
+    const i = r % n;
+    let lo = 0, hi = M;
+    if (!open) ({ lo, hi } = keyRange(problem, b, h, i));
+    const sink = lo > 0 ? Math.min(problem.sinkTokens[h], hi) : 0;
+    target[at] = lo;
+    target[at + 1] = hi;
+    target[at + 2] = sink;
+    target[at + 3] = i + (problem.semantics.alibi === "relative" ? 0 : problem.offset[b]);
+    if (lo < hi) {
+      if (lo < span.lo) span.lo = lo;
+      if (hi > span.hi) span.hi = hi;
+    }
+    if (sink > span.sink) span.sink = sink;
+  }
+  for (; at % 16; at++) target[at] = target[at - 4];
+  if (span.hi === 0) span.lo = 0;
+  return span;
+}
+
+/** Tile-aligned ranges of keys, ascending, that cover a span. */
+export function keyRanges({ lo, hi, sink }: Span): [number, number][] {
+  const first = lo & ~63;
+  if (sink >= first) return hi > 0 || sink > 0 ? [[0, Math.max(hi, sink)]] : [];
+  const ranges: [number, number][] = [];
+  if (sink > 0) ranges.push([0, (sink + 63) & ~63]);
+  if (hi > first) ranges.push([first, hi]);
+  return ranges;
+}
+
+/** Rows of a bias or mask [B,H,N,M] staged for a chunk × panel. */
+export class RowStage {
+  readonly step: number;
+  readonly #view: View;
+  readonly #at: number;
+  readonly #pitch: number;
+  readonly #read: (index: number) => number;
+
+  /** `at`: room for rows of `pitch` elements, float32 for a bias, bytes for a mask. */
+  constructor(source: View, at: number, pitch: number) {
+    this.#view = source;
+    this.#at = at;
+    this.#pitch = pitch;
+    this.step = source.strides[3] === 0 ? 0 : 1;
+    this.#read = elementReader(source);
+  }
+
+  /** Writes one address a row into `pointers` and the rows' elements for keys key0 … key0 + keys. */
+  fill(
+    engine: Engine,
+    problem: Problem,
+    pointers: Int32Array,
+    bounds: Int32Array,
+    b: number,
+    g: number,
+    r0: number,
+    count: number,
+    key0: number,
+    keys: number,
+  ): void {
+    const { strides, offset, dtype } = this.#view;
+    const n = problem.queryLength[b];
+    const bytes = dtype === "bool" ? 1 : 4;
+    const seen = new Map<number, number>();
+    let next = this.#at;
+    for (let x = 0; x < count; x++) {
+      const r = r0 + x;
+      const h = g * problem.group + Math.floor(r / n);
+      const first = offset + b * strides[0] + h * strides[1] + (r % n) * strides[2] + key0 * strides[3];
+      let at = seen.get(first);
+      if (at === undefined) {
+        at = next;
+        next += this.#pitch * bytes;
+        seen.set(first, at);
+        // A row that another head shares may be needed further than this one's bounds reach.
+        const shared = strides[1] === 0 || strides[2] === 0;
+        const length = this.step === 0 ? 1 : shared ? keys : Math.min(keys, bounds[x * 4 + 1] - key0);
+        if (length > 0) this.#copy(engine, at, first, length);
+      }
+      pointers[x] = at;
+    }
+    for (let x = count; x % 4; x++) pointers[x] = pointers[x - 1];
+  }
+
+  #copy({ arena, kernels }: Engine, at: number, first: number, length: number): void {
+    const { data, dtype, strides } = this.#view;
+    const step = strides[3];
+    const packed = step === 1 || length === 1;
+    if (dtype === "bool") {
+      const out = arena.u8(at, length);
+      if (packed) out.set((data as Uint8Array).subarray(first, first + length));
+      else for (let j = 0; j < length; j++) out[j] = this.#read(first + j * step);
+    } else if (packed && dtype === "float32") {
+      arena.f32(at, length).set((data as Float32Array).subarray(first, first + length));
+    } else if (packed && (dtype === "float16" || dtype === "bfloat16")) {
+      // The words go to the end of their row, decoding runs ahead of what it overwrites.
+      const words = at + this.#pitch * 4 - ((length * 2 + 15) & ~15);
+      arena.u16(words, length).set((data as Uint16Array).subarray(first, first + length));
+      if (dtype === "float16") kernels.convert_f16_f32(words, at, length);
+      else kernels.convert_bf16_f32(words, at, length);
+    } else {
+      const out = arena.f32(at, length);
+      for (let j = 0; j < length; j++) out[j] = this.#read(first + j * step);
+    }
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Rows of a caller's tensor → dense float32 rows in linear memory: the one place where layouts, strides and 16-bit
+ * floats are dealt with. Contiguous rows are one `set`; strided rows one `set` each; 16-bit words travel as words and
+ * are decoded by the kernels; anything else is gathered element by element.
+ */
+import type { Engine } from "../wasm/load.ts";
+import { elementReader, type View } from "../tensor.ts";
+
+/** Floats a slice should hold: 64 KiB, so that what was staged is still in L2 when it is packed. */
+const SLICE = 16384;
+
+export interface Stage {
+  /** Where the staged rows start; ld = width. */
+  readonly at: number;
+  /** Rows of `width` that fit, a multiple of 64. */
+  readonly rows: number;
+}
+
+/** Rows of at most `width` that a slice holds. */
+export function sliceRows(width: number): number {
+  return Math.max(64, Math.floor(SLICE / width / 64) * 64);
+}
+
+/** Bytes to allocate for a stage: float32 rows, behind them room for the same rows as 16-bit words. */
+export function stageBytes(width: number): number {
+  return sliceRows(width) * width * 6 + 128;
+}
+
+/** Copies `count` rows of [·, ·, row, width] that start at element `first` to staged row `to`. */
+export function stageRows(
+  { arena, kernels }: Engine,
+  stage: Stage,
+  source: View,
+  first: number,
+  count: number,
+  to: number,
+): void {
+  if (count <= 0) return;
+  const width = source.shape[3];
+  const row = source.strides[2];
+  const column = width === 1 ? 1 : source.strides[3];
+  const target = stage.at + to * width * 4;
+  const n = count * width;
+  if (column === 1 && source.dtype === "float32") {
+    copyRows(arena.f32(target, n), source.data as Float32Array, first, row, width, count);
+  } else if (column === 1 && (source.dtype === "float16" || source.dtype === "bfloat16")) {
+    const words = stage.at + stage.rows * width * 4 + 64;
+    copyRows(arena.u16(words, n), source.data as Uint16Array, first, row, width, count);
+    if (source.dtype === "float16") kernels.convert_f16_f32(words, target, n);
+    else kernels.convert_bf16_f32(words, target, n);
+  } else {
+    const out = arena.f32(target, n);
+    const read = elementReader(source);
+    const step = source.strides[3];
+    for (let i = 0, at = 0; i < count; i++) {
+      for (let d = 0; d < width; d++) out[at++] = read(first + i * row + d * step);
+    }
+  }
+}
+
+function copyRows<T extends Float32Array | Uint16Array>(
+  out: T,
+  data: T,
+  first: number,
+  row: number,
+  width: number,
+  count: number,
+): void {
+  if (row === width || count === 1) {
+    out.set(data.subarray(first, first + count * width));
+    return;
+  }
+  for (let i = 0, at = 0; i < count; i++, first += row) {
+    for (let d = 0; d < width; d++) out[at++] = data[first + d];
+  }
+}
+
+/** The way back: dense rows of `width` from element `at` → rows `step` apart from element `first`. */
+export function scatterRows(
+  out: Float32Array,
+  first: number,
+  step: number,
+  dense: Float32Array,
+  at: number,
+  width: number,
+  rows: number,
+): void {
+  if (step === width) {
+    out.set(dense.subarray(at, at + rows * width), first);
+    return;
+  }
+  for (let i = 0; i < rows; i++, first += step) {
+    for (let e = 0; e < width; e++) out[first + e] = dense[at++];
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * The one public door: (q, k, v, options) → a validated Problem that reference and kernels alike compute from.
+ *
+ * Every layout becomes views with axes [b, h, i, d]; every mask that is an interval of keys (causal, window, sink
+ * tokens, chunk, lengths) becomes `keyRange`: key j is allowed for row i iff lo ≤ j < hi, or j < min(sinkTokens, hi).
+ * A boolean mask and a bias of −∞ cut further. Nothing is copied, nothing is allocated beyond O(B + H).
+ */
+import { atLeastZero, count, finite, flag, oneOf, perHeadCount, vector } from "./check.ts";
+import type { DType } from "./dtype.ts";
+import { boolean, dense, floating, packed } from "./geometry.ts";
+import type { AttentionOptions, Layout, Vector } from "./options.ts";
+import { type Recipe, resolvePrecision } from "./precision.ts";
+import { BlockMask } from "./sparse/blockmask.ts";
+import { defaults, presets, type Semantics, switches } from "./semantics.ts";
+import { broadcast, describe, type TensorInput, type View } from "./tensor.ts";
+import { diagonal, windows } from "./visible.ts";
+
+export { isCausalKernel, keyRange, OPEN } from "./visible.ts";
+
+export interface Problem {
+  /** Batch (sequences, with "thd"). */
+  readonly B: number;
+  /** Query heads, key/value heads: H = G·group, and query head h reads key/value head ⌊h/group⌋. */
+  readonly H: number;
+  readonly G: number;
+  readonly group: number;
+  /** Queries, keys: the longest sequence's, with "thd". */
+  readonly N: number;
+  readonly M: number;
+  /** Width of Q and K, width of V. */
+  readonly D: number;
+  readonly E: number;
+  readonly layout: Layout;
+  /** Axes [b, h, i, d]; with "thd" the batch axis has stride 0 and rows start at queryStart[b], keyStart[b]. */
+  readonly q: View;
+  readonly k: View;
+  readonly v: View;
+  readonly queryStart: Int32Array;
+  readonly keyStart: Int32Array;
+  /** Rows of the packed q and k with "thd", otherwise N and M. */
+  readonly queries: number;
+  readonly keys: number;
+  /** Rows of each batch: N, M, or less with "thd" and keyLengths. */
+  readonly queryLength: Int32Array;
+  readonly keyLength: Int32Array;
+  readonly scale: number;
+  readonly softcap: number;
+  readonly causal: boolean;
+  /** The diagonal of row i of batch b lies at key p = i + offset[b]. */
+  readonly offset: Int32Array;
+  /** Per query head; OPEN on an open side. `causal` is not folded in. */
+  readonly left: Int32Array;
+  readonly right: Int32Array;
+  readonly sinkTokens: Int32Array;
+  readonly chunk: number;
+  /** Broadcast to [B,H,N,M]. */
+  readonly bias: View | null;
+  readonly mask: View | null;
+  /** The mask in blocks, in place of `mask`. */
+  readonly blocks: BlockMask | null;
+  /** [B·H] and [H], as numbers. */
+  readonly alibiSlopes: Float64Array | null;
+  readonly sink: Float64Array | null;
+  readonly dropout: { readonly p: number; readonly seed: number } | null;
+  readonly semantics: Semantics;
+  /** How Q, K, P and V are quantised; null: not at all. */
+  readonly precision: Recipe | null;
+  readonly want: {
+    readonly out: DType | null;
+    readonly lse: boolean;
+    readonly probabilities: boolean;
+  };
+}
+
+/** Every option by name; the last two are the business of who runs the problem. */
+const OPTIONS: ReadonlySet<string> = new Set<keyof AttentionOptions | "signal" | "onProgress">([
+  ...["scale", "causal", "align", "window", "sinkTokens", "chunk", "softcap", "bias", "mask"] as const,
+  ...["alibiSlopes", "sink", "keyLengths", "cuSeqlens", "layout", "semantics", "dropout"] as const,
+  ...["out", "lse", "probabilities", "precision", "signal", "onProgress"] as const,
+]);
+
+/** @throws TypeError for a wrong kind, RangeError for a wrong value or shape; the message starts with the name. */
+export function createProblem(
+  qInput: TensorInput,
+  kInput: TensorInput,
+  vInput: TensorInput,
+  options: AttentionOptions = {},
+): Problem {
+  if (options === null || typeof options !== "object") {
+    throw new TypeError(`options: expected an object, got ${describe(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.has(name)) {
+      throw new TypeError(`${name}: no such option; there are ${[...OPTIONS].join(", ")}`);
+    }
+  }
+  const layout = oneOf("layout", or(options.layout, "bhnd"), ["bhnd", "bnhd", "thd"]);
+  const geometry = layout === "thd"
+    ? packed(qInput, kInput, vInput, options)
+    : dense(layout, qInput, kInput, vInput, options);
+  const { B, H, G, N, M, D, E, q, k, v, queryStart, keyStart, queries, keys, queryLength } = geometry;
+  const semantics = resolveSemantics(options.semantics);
+  const scores = [B, H, N, M];
+
+  const keyLength = options.keyLengths === undefined
+    ? geometry.keyLength
+    : keyLengths(options.keyLengths, geometry.keyLength);
+  const cached = options.keyLengths === undefined ? "top-left" : "bottom-right";
+  const align = or(options.align, semantics.align === "cache" ? cached : semantics.align);
+  const offset = diagonal(align, queryLength, keyLength);
+  const { left, right } = windows(options.window ?? null, H);
+  const bias = options.bias === undefined
+    ? null
+    : broadcast("bias", floating("bias", options.bias), scores, "[B,H,N,M]");
+  const blocks = options.mask instanceof BlockMask ? options.mask : null;
+  const mask = options.mask === undefined || blocks !== null
+    ? null
+    : broadcast("mask", boolean("mask", options.mask as TensorInput), scores, "[B,H,N,M]");
+  if (layout === "thd" && (bias !== null || options.mask !== undefined)) {
+    throw new RangeError(
+      `${bias ? "bias" : "mask"}: not available with layout "thd"; use "bhnd" per sequence`,
+    );
+  }
+  if (blocks) checkBlocks(blocks, scores);
+
+  // Name by name: on Node 20 `{ ...geometry, … }` makes a hidden class a call, 40 µs and garbage that outlives scavenges.
+  return {
+    B,
+    H,
+    G,
+    group: G === 0 ? 1 : H / G,
+    N,
+    M,
+    D,
+    E,
+    layout,
+    q,
+    k,
+    v,
+    queryStart,
+    keyStart,
+    queries,
+    keys,
+    queryLength,
+    keyLength,
+    scale: scale(options.scale, D, semantics),
+    softcap: atLeastZero("softcap", or(options.softcap, 0)),
+    causal: flag("causal", options.causal),
+    offset,
+    left,
+    right,
+    sinkTokens: perHeadCount("sinkTokens", or(options.sinkTokens, 0), H),
+    chunk: count("chunk", or(options.chunk, 0)),
+    bias,
+    mask,
+    blocks,
+    alibiSlopes: options.alibiSlopes === undefined ? null : slopes(options.alibiSlopes, B, H),
+    sink: options.sink === undefined ? null : vector("sink", options.sink, [[H]], "[H]"),
+    dropout: options.dropout === undefined ? null : dropout(options.dropout),
+    semantics,
+    precision: resolvePrecision(options.precision),
+    want: {
+      out: options.out === undefined
+        ? null
+        : oneOf<DType>("out", options.out, ["float64", "float32", "float16", "bfloat16"]),
+      lse: flag("lse", options.lse),
+      probabilities: flag("probabilities", options.probabilities),
+    },
+  };
+}
+
+/** null is no way to leave an option out. */
+function or<T>(value: T | undefined, otherwise: T): T {
+  return value === undefined ? otherwise : value;
+}
+
+function checkBlocks({ shape }: BlockMask, [B, H, N, M]: readonly number[]): void {
+  const fits = (shape[0] === B || shape[0] === 1) && (shape[1] === H || shape[1] === 1);
+  if (!fits || shape[2] !== N || shape[3] !== M) {
+    throw new RangeError(`mask: expected a BlockMask of [B,H,N,M] = [${[B, H, N, M]}], got [${shape}]`);
+  }
+}
+
+function slopes(input: Vector, B: number, H: number): Float64Array {
+  const values = vector("alibiSlopes", input, [[H], [B, H]], "[H] or [B,H]");
+  if (values.length === B * H) return values;
+  return Float64Array.from({ length: B * H }, (_, x) => values[x % H]);
+}
+
+function keyLengths(input: Vector, available: Int32Array): Int32Array {
+  const values = vector("keyLengths", input, [[available.length]], "[B]");
+  values.forEach((n, b) => {
+    if (!Number.isInteger(n) || n < 0 || n > available[b]) {
+      throw new RangeError(`keyLengths[${b}]: expected an integer from 0 to ${available[b]}, got ${n}`);
+    }
+  });
+  return Int32Array.from(values);
+}
+
+function dropout(input: { p: number; seed: number }): { p: number; seed: number } {
+  if (input === null || typeof input !== "object") {
+    throw new TypeError(`dropout: expected {p, seed}, got ${describe(input)}`);
+  }
+  const p = finite("dropout.p", input.p);
+  const seed = finite("dropout.seed", input.seed);
+  if (p < 0 || p >= 1) throw new RangeError(`dropout.p: expected 0 ≤ p < 1, got ${p}`);
+  if (!Number.isSafeInteger(seed)) throw new RangeError(`dropout.seed: expected an integer, got ${seed}`);
+  return { p, seed };
+}
+
+/** A preset by name, or the base record with some switches changed. */
+export function resolveSemantics(input: AttentionOptions["semantics"]): Semantics {
+  if (input === undefined) return defaults;
+  if (typeof input === "string") {
+    if (!Object.hasOwn(presets, input)) {
+      throw new RangeError(`semantics: expected one of ${Object.keys(presets).join(", ")}, got "${input}"`);
+    }
+    return presets[input];
+  }
+  if (input === null || typeof input !== "object") {
+    throw new TypeError(`semantics: expected a preset's name or a record, got ${describe(input)}`);
+  }
+  for (const [key, value] of Object.entries(input)) {
+    if (!Object.hasOwn(switches, key)) {
+      throw new TypeError(`semantics.${key}: no such switch; there are ${Object.keys(switches).join(", ")}`);
+    }
+    const allowed: readonly unknown[] = switches[key as keyof Semantics];
+    if (!allowed.includes(value)) {
+      const names = allowed.map((x) => JSON.stringify(x)).join(", ");
+      throw new RangeError(`semantics.${key}: expected ${names}, got ${describe(value)}`);
+    }
+  }
+  return { ...defaults, ...input };
+}
+
+function scale(value: unknown, D: number, semantics: Semantics): number {
+  const asked = value === undefined || (value === 0 && semantics.zeroScale === "default");
+  return asked ? 1 / Math.sqrt(D) : finite("scale", value);
+}

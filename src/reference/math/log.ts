@@ -1,0 +1,158 @@
+/**
+ * log, log1p, log2: x = 2^k·z, 0.6875 ≤ z < 1.375; r = z·c − 1 is exact as a pair for c = n/128 near 1/z, and
+ * ln x = k·ln2 − ln c + r − r²/2 + r³·(1/3 − …), the first four terms as pairs. c = 1 around z = 1, so nothing
+ * cancels there: |r| ≤ 2^−7 there and everywhere.
+ *
+ * Source: P. T. P. Tang, Table-driven implementation of the logarithm function, TOMS 16 (1990); the interval layout
+ * is that of ARM's optimized-routines (log.c), the pair arithmetic replaces their FMA.
+ */
+
+import { expansion, FRACTION, LN2 } from "./constants.ts";
+import { highWord, LEAST, POW2, productTail, sumTail } from "./pair.ts";
+
+/** Upper word of 0.6875, where the 128 intervals begin. */
+const START = 0x3fe60000;
+
+/** 1.5·2^32: adding and taking it away rounds to a multiple of 2^−20. */
+const TO_20_BITS = 6442450944;
+
+/** Bits of the heads of k·ln2 and −ln c: multiples of 2^−42, so that their sum, below 2^10, is exact. */
+const HEAD = 42;
+
+/** For interval i: c at [3i], then −ln c as [hi, lo]. */
+const INTERVALS = intervals();
+
+function intervals(): Float64Array {
+  const logs = logarithms(93, 186);
+  const table = new Float64Array(3 * 128);
+  for (let i = 0; i < 128; i++) {
+    // Intervals of z are 2^−8 wide below 1 (i < 80) and 2^−7 above; the two that touch 1 take c = 1.
+    const centre = i < 80 ? 0.6875 + (i + 0.5) / 256 : 1 + (i - 80 + 0.5) / 128;
+    const n = i === 79 || i === 80 ? 128 : Math.round(128 / centre);
+    table.set([n / 128, ...headAndTail(-logs[n]!)], 3 * i);
+  }
+  return table;
+}
+
+/** ln(n/128) for from ≤ n ≤ to, added up from ln((n + 1)/n) = 2·atanh(1/(2n + 1)). */
+function logarithms(from: number, to: number): bigint[] {
+  const logs: bigint[] = [];
+  logs[128] = 0n;
+  for (let n = 128; n < to; n++) logs[n + 1] = logs[n]! + ratioLog(n);
+  for (let n = 128; n > from; n--) logs[n - 1] = logs[n]! - ratioLog(n - 1);
+  return logs;
+}
+
+function ratioLog(n: number): bigint {
+  const t = BigInt(2 * n + 1);
+  const squared = t * t;
+  let sum = 0n;
+  let power = (2n << BigInt(FRACTION)) / t;
+  for (let i = 1n; power > 0n; i += 2n) {
+    sum += power / i;
+    power /= squared;
+  }
+  return sum;
+}
+
+/** x as a multiple of 2^−42 and the double nearest to the rest. */
+function headAndTail(x: bigint): [number, number] {
+  const shift = BigInt(FRACTION - HEAD);
+  const head = (x >> shift) << shift;
+  return [expansion(head, [53])[0]!, expansion(x - head, [53])[0]!];
+}
+
+const [LN2_HIGH, LN2_LOW] = headAndTail(LN2);
+
+/** 1/ln 2. */
+const [LOG2E, LOG2E_LOW] = expansion((1n << BigInt(2 * FRACTION)) / LN2, [53, 53]) as [number, number];
+
+/** 2^54. */
+const TWO_54 = 0x40_0000_0000_0000;
+
+const pair = new Float64Array(2);
+
+/**
+ * Natural logarithm. Max error 0.5001 ulp measured. log(1) = +0, log(±0) = −∞, log(∞) = ∞, NaN for NaN and x < 0.
+ */
+export function log(x: number): number {
+  if (!(x > 0 && x < Infinity)) return atEdge(x);
+  logPair(x, 0, pair);
+  return pair[0]!;
+}
+
+/**
+ * Logarithm to base 2. Max error 0.5001 ulp measured, exact for powers of two. log2(1) = +0, log2(±0) = −∞,
+ * log2(∞) = ∞, NaN for NaN and x < 0.
+ */
+export function log2(x: number): number {
+  if (!(x > 0 && x < Infinity)) return atEdge(x);
+  logPair(x, 0, pair);
+  const ln = pair[0]!;
+  const product = ln * LOG2E;
+  return product + (productTail(ln, LOG2E, product) + (ln * LOG2E_LOW + pair[1]! * LOG2E));
+}
+
+/**
+ * ln(1 + x). Max error 0.5001 ulp measured. log1p(±0) = ±0, log1p(−1) = −∞, log1p(∞) = ∞, NaN for NaN and x < −1.
+ */
+export function log1p(x: number): number {
+  if (!(x > -1 && x < Infinity)) return x === -1 ? -Infinity : x === Infinity ? x : NaN;
+  // The range of c = 1: r = x, with no rounding of 1 + x.
+  if (x >= -0.00390625 && x < 0.0078125) {
+    // x²/2 is less than half a unit of x here, and −0 stays −0.
+    if (Math.abs(x) < 1 / TWO_54) return x;
+    logSum(0, 0, x, 0, pair);
+  } else {
+    const u = 1 + x;
+    // From 10^18 on, 1/x is far beyond the last bit of ln x.
+    logPair(u, x < 1e18 ? sumTail(1, x, u) : 0, pair);
+  }
+  return pair[0]!;
+}
+
+/**
+ * ln(x + y) = out[0] + out[1], relative error below 2^−66, for finite x > 0 and |y| ≤ ulp(x), or 1 for x < 10^18.
+ */
+export function logPair(x: number, y: number, out: Float64Array): void {
+  // 2^54: subnormals become normal.
+  if (x < 3e-308) return logScaled(x * TWO_54, y, -54, out);
+  logScaled(x, y, 0, out);
+}
+
+function logScaled(x: number, y: number, shift: number, out: Float64Array): void {
+  const high = highWord(x) - START;
+  const k = high >> 20;
+  const i = 3 * ((high >> 13) & 127);
+  const scale = POW2[-k - LEAST]!;
+  const z = x * scale;
+  const c = INTERVALS[i]!;
+  // 20 bits of z: both products are exact, and the first minus 1 too.
+  const zHigh = (z + TO_20_BITS) - TO_20_BITS;
+  const first = zHigh * c - 1;
+  const second = (z - zHigh) * c;
+  const r = first + second;
+  const rTail = ((first - r) + second) + y * scale * c;
+  const n = k + shift;
+  logSum(n * LN2_HIGH + INTERVALS[i + 1]!, n * LN2_LOW + INTERVALS[i + 2]!, r, rTail, out);
+}
+
+/** head + tail + ln(1 + r + rTail): see the file's head. head is 0 or at least 2^−8. */
+function logSum(head: number, tail: number, r: number, rTail: number, out: Float64Array): void {
+  const half = 0.5 * r;
+  const square = half * r;
+  const cubic = r * r * r *
+    (1 / 3 + r * (-1 / 4 + r * (1 / 5 + r * (-1 / 6 + r * (1 / 7 + r * (-1 / 8 + r * (1 / 9)))))));
+  const a = head + r;
+  const b = a - square;
+  const lo = sumTail(head, r, a) + (sumTail(a, -square, b) - productTail(half, r, square)) +
+    (cubic + (rTail - rTail * (r - r * r) + tail));
+  const sum = b + lo;
+  out[0] = sum;
+  out[1] = (b - sum) + lo;
+}
+
+/** The logarithm of what has none, or of 0 or ∞. */
+function atEdge(x: number): number {
+  return x === 0 ? -Infinity : x === Infinity ? x : NaN;
+}

@@ -1,0 +1,96 @@
+/**
+ * QK-norm and rotary embedding on tensors, what models do to q and k before attention.
+ *
+ *   qkNorm        y = x / √(mean(x²) + eps) · w    over the last axis, a head's width      rmsnorm.ts
+ *   applyRotary   pairs (d, d + R/2), or (2d, 2d + 1) if interleaved, turned by the angle of their token's position;
+ *                 dims from R on pass                                                     rotary.ts
+ *
+ * Sources: Henry et al., Query-Key Normalization (arXiv 2010.04245), with the RMSNorm of Qwen 3, Gemma 3 and OLMo 2;
+ * Su et al., RoFormer (arXiv 2104.09864), eq. 34. About 4 flops an element each.
+ */
+import { finite, vector } from "../check.ts";
+import { floating } from "../geometry.ts";
+import type { Vector } from "../options.ts";
+import { createRotary, type RotaryTables } from "../rotary.ts";
+import { type FloatTensor, type TensorInput, toFloat64 } from "../tensor.ts";
+import { rmsnorm } from "./rmsnorm.ts";
+import { rotary } from "./rotary.ts";
+
+export type { RotaryTables };
+
+/**
+ * Root-mean-square normalisation of every head.
+ *
+ * @param x [..., D].
+ * @param weight [D]; ones unless given.
+ * @param options `eps`, 1e-6 unless told.
+ * @returns float64, shaped like x.
+ * @throws {TypeError} A wrong kind of thing.
+ * @throws {RangeError} A wrong value or shape.
+ *
+ * @example
+ * ```ts
+ * import { qkNorm } from "flashtile/reference";
+ * const q = { data: new Float32Array([3, 4]), shape: [1, 1, 1, 2] };
+ * console.log(Array.from(qkNorm(q, [1, 2], { eps: 0.5 }).data, (x) => x.toFixed(4))); // [ '0.8321', '2.2188' ]
+ * ```
+ */
+export function qkNorm(
+  x: TensorInput,
+  weight?: Vector,
+  options: { readonly eps?: number } = {},
+): FloatTensor {
+  const source = floating("x", x);
+  const { shape } = source;
+  if (shape.length === 0) throw new RangeError("x: expected [..., D], got []");
+  const dim = shape[shape.length - 1];
+  const w = weight === undefined ? new Float64Array(dim).fill(1) : vector("weight", weight, [[dim]], "[D]");
+  const eps = finite("eps", options.eps === undefined ? 1e-6 : options.eps);
+  if (eps < 0) throw new RangeError(`eps: expected a number ≥ 0, got ${eps}`);
+  const values = toFloat64(source);
+  const data = dim === 0 ? values : rmsnorm(values, w, { rows: values.length / dim, dim, eps });
+  return { data, shape: [...shape], dtype: "float64" };
+}
+
+/**
+ * Rotary position embedding.
+ *
+ * @param x [B,H,N,D], or [B,N,H,D] with layout "bnhd".
+ * @param tables `cos`, `sin`, `positions`, `interleaved`, `layout`.
+ * @returns float64, shaped like x.
+ * @throws {TypeError} A wrong kind of thing.
+ * @throws {RangeError} A wrong value or shape, or a position that the tables don't have.
+ *
+ * @example
+ * ```ts
+ * import { applyRotary } from "flashtile/reference";
+ * const x = { data: new Float32Array([1, 2]), shape: [1, 1, 1, 2] };
+ * const cos = { data: new Float32Array([0]), shape: [1, 1] };
+ * const sin = { data: new Float32Array([1]), shape: [1, 1] };
+ * console.log(Array.from(applyRotary(x, { cos, sin }).data)); // [ -2, 1 ]
+ * ```
+ */
+export function applyRotary(x: TensorInput, tables: RotaryTables): FloatTensor {
+  const { x: source, B, H, N, D, layout, cos, sin, half, positions, interleaved } = createRotary(x, tables);
+  const values = toFloat64(source);
+  const turn = {
+    ...{ cos: toFloat64(cos), sin: toFloat64(sin), width: D, dims: 2 * half },
+    interleaved,
+  };
+  const data = new Float64Array(values.length);
+  for (let b = 0; b < B; b++) {
+    const batch = b * N * H * D;
+    const at = positions.subarray(b * N, b * N + N);
+    // rotary() takes [tokens, heads, width]: with "bhnd" each head is such a tensor of its own.
+    const slabs = layout === "bhnd" ? H : 1;
+    const size = N * H * D / slabs;
+    for (let h = 0; h < slabs; h++) {
+      const start = batch + h * size;
+      data.set(
+        rotary(values.slice(start, start + size), { ...turn, positions: at, heads: H / slabs }),
+        start,
+      );
+    }
+  }
+  return { data, shape: [...source.shape], dtype: "float64" };
+}

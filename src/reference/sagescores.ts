@@ -1,0 +1,124 @@
+/**
+ * S = QKᵀ of a quantised pipeline:
+ *
+ *   ⟨q_i, k_j⟩ ≈ q̂′_i·k̂′_j + q̄·k′_j + q_i·k̄        codes·scale, ΔS, and what smoothing took from K
+ *
+ * The first product is a sum of integers, exact, times a scale of Q and one of K; the other two are not quantised.
+ * A row with NaN or ∞ is in no mean and no scale, and its scores are those of the row as it is.
+ */
+import { integerLimit } from "../limits.ts";
+import type { Recipe } from "../precision.ts";
+import { dot } from "./dot.ts";
+import { type Groups, groupsOf16, groupsOfK, groupsOfQ } from "./groups.ts";
+import type { Head } from "./heads.ts";
+import { type Grid, integers, nvfp4, quantise, type Quantised } from "./quantise.ts";
+import { finiteRows } from "./seen.ts";
+import { means, subtract } from "./smooth.ts";
+
+/** A quantised matrix [rows,D] with its smoothing undone beside it. */
+export interface Operand extends Quantised {
+  /** What was quantised: the matrix less its means. */
+  readonly smooth: Float64Array;
+  /** [blocks,D]: of K one mean, of Q one for each `block` rows; null without smoothing. */
+  readonly mean: Float64Array | null;
+  readonly block: number;
+  /** 1 where the row is finite (and seen), so that its codes hold. */
+  readonly finite: Uint8Array;
+  readonly grid: Grid;
+}
+
+/** K of a key/value head; `seen` tells which keys count. */
+export function quantiseKeys(
+  K: Float64Array,
+  M: number,
+  D: number,
+  seen: Uint8Array,
+  recipe: Recipe,
+): Operand {
+  const smooth = K.slice(0, M * D).map(Math.fround);
+  const finite = finiteRows(smooth, M, D).map((yes, j) => yes & seen[j]);
+  const mean = recipe.smoothK ? means(smooth, D, 0, M, (j) => finite[j] === 1) : null;
+  if (mean) subtract(smooth, D, 0, M, mean);
+  const groups = recipe.qk === "fp4"
+    ? groupsOf16(D, M, "columns")
+    : groupsOfK(recipe.granularity.k, M, recipe);
+  return operand(smooth, D, mean, Infinity, finite, recipe, groups);
+}
+
+/** Q of a query head. */
+export function quantiseQueries({ Q, N, problem }: Head, recipe: Recipe): Operand {
+  const { D } = problem;
+  const smooth = Q.map(Math.fround);
+  const finite = finiteRows(smooth, N, D);
+  const block = recipe.smoothQ === "head" ? Math.max(N, 1) : recipe.blockQ;
+  let mean: Float64Array | null = null;
+  if (recipe.smoothQ) {
+    mean = new Float64Array(Math.ceil(N / block) * D);
+    for (let first = 0; first < N; first += block) {
+      const last = Math.min(first + block, N);
+      const row = means(smooth, D, first, last, (i) => finite[i] === 1);
+      subtract(smooth, D, first, last, row);
+      mean.set(row, first / block * D);
+    }
+  }
+  const groups = recipe.qk === "fp4"
+    ? groupsOf16(D, N, "columns")
+    : groupsOfQ(recipe.granularity.q, N, recipe);
+  return operand(smooth, D, mean, block, finite, recipe, groups);
+}
+
+function operand(
+  smooth: Float64Array,
+  D: number,
+  mean: Float64Array | null,
+  block: number,
+  finite: Uint8Array,
+  { qk, rounding }: Recipe,
+  groups: Groups,
+): Operand {
+  if (qk === "float32") throw new RangeError("qk: float32 is not quantised");
+  const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk, D), rounding);
+  const codes = quantise(smooth, D, grid, groups, (row) => finite[row] === 1);
+  return { ...codes, smooth, mean, block, finite, grid };
+}
+
+/** (i, j) → ⟨q_i, k_j⟩ as the pipeline computes it. */
+export function quantisedProduct(
+  { Q, K, N, M, problem }: Head,
+  q: Operand,
+  k: Operand,
+  { qk }: Recipe,
+): (i: number, j: number) => number {
+  const { D } = problem;
+  const integral = qk !== "fp4";
+  // NVFP4 has a scale every 16 elements: the numbers themselves, then.
+  const left = integral ? q.codes : numbers(q, D);
+  const right = integral ? k.codes : numbers(k, D);
+  const qScale = Float64Array.from({ length: integral ? N : 0 }, (_, i) => q.scaleAt(i, 0));
+  const kScale = Float64Array.from({ length: integral ? M : 0 }, (_, j) => k.scaleAt(j, 0));
+  const fromK = k.mean && Float64Array.from({ length: N }, (_, i) => dot(Q, i * D, k.mean!, 0, D));
+  const deltaS = q.mean && q.mean.length > 0 ? outer(q.mean, k.smooth, M, D) : null;
+  return (i, j) => {
+    if (!(q.finite[i] && k.finite[j])) return dot(Q, i * D, K, j * D, D);
+    let s = dot(left, i * D, right, j * D, D);
+    if (integral) s *= qScale[i] * kScale[j];
+    if (deltaS) s += deltaS[Math.floor(i / q.block) * M + j];
+    if (fromK) s += fromK[i];
+    return s;
+  };
+}
+
+/** code·scale, all of them. */
+export function numbers({ codes, scaleAt }: Quantised, columns: number): Float64Array {
+  return codes.map((code, at) => code * scaleAt(Math.floor(at / columns), at % columns));
+}
+
+/** a [n,D] · b [M,D]ᵀ → [n,M]. */
+function outer(a: Float64Array, b: Float64Array, M: number, D: number): Float64Array {
+  const n = a.length / D;
+  const out = new Float64Array(n * M);
+  for (let r = 0; r < n; r++) {
+    for (let j = 0; j < M; j++) out[r * M + j] = dot(a, r * D, b, j * D, D);
+  }
+  return out;
+}

@@ -1,0 +1,85 @@
+/**
+ * The door of merging: a list of states (out, lse) → one validated MergeProblem.
+ *
+ * A state is what attention returns: out in one of the layouts, lse [B,H,N], or [H,total] with "thd".
+ */
+import { expectShape, oneOf } from "./check.ts";
+import type { DType } from "./dtype.ts";
+import { floating } from "./geometry.ts";
+import type { AttentionOptions, Layout } from "./options.ts";
+import { resolveSemantics } from "./problem.ts";
+import { placeLse, type Placement, placeOut } from "./result.ts";
+import type { Semantics } from "./semantics.ts";
+import { describe, type TensorInput, type View } from "./tensor.ts";
+
+/** Attention over some of the keys. */
+export interface State {
+  readonly out: TensorInput;
+  readonly lse: TensorInput;
+}
+
+/** How states are read and what comes out. */
+export interface MergeOptions {
+  /** Of out: "bhnd" unless told. */
+  readonly layout?: Layout;
+  /** Says the base of lse and what an empty row's is. */
+  readonly semantics?: NonNullable<AttentionOptions["semantics"]>;
+  /** dtype of the merged out. */
+  readonly out?: DType;
+}
+
+export interface MergeProblem {
+  readonly B: number;
+  readonly H: number;
+  /** Rows of a head; all rows with "thd". */
+  readonly N: number;
+  readonly E: number;
+  readonly outAt: Placement;
+  readonly lseAt: Placement;
+  readonly states: readonly { readonly out: View; readonly lse: View }[];
+  readonly semantics: Semantics;
+  readonly dtype: DType | null;
+}
+
+/** @throws TypeError for a wrong kind, RangeError for a wrong value or shape; the message starts with the name. */
+export function createMerge(states: readonly State[], options: MergeOptions = {}): MergeProblem {
+  if (!Array.isArray(states)) throw new TypeError(`states: expected an array, got ${describe(states)}`);
+  if (states.length === 0) throw new RangeError("states: expected at least one, got none");
+  const layout = oneOf<Layout>("layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "thd"]);
+  const views = states.map((state: State, s) => {
+    if (state === null || typeof state !== "object") {
+      throw new TypeError(`states[${s}]: expected {out, lse}, got ${describe(state)}`);
+    }
+    return { out: floating(`states[${s}].out`, state.out), lse: floating(`states[${s}].lse`, state.lse) };
+  });
+  const letters = { bhnd: "[B,H,N,E]", bnhd: "[B,N,H,E]", thd: "[total,H,E]" }[layout];
+  const { shape } = views[0].out;
+  if (shape.length !== (layout === "thd" ? 3 : 4)) {
+    throw new RangeError(`states[0].out: expected ${letters}, got [${shape}]`);
+  }
+  const [B, N, H, E] = layout === "thd"
+    ? [1, ...shape]
+    : layout === "bnhd"
+    ? shape
+    : [shape[0], shape[2], shape[1], shape[3]];
+  const rows = { B, H, N, E, layout, queryStart: new Int32Array(1), queries: N };
+  const outAt = placeOut(rows);
+  const lseAt = placeLse(rows);
+  views.forEach(({ out, lse }, s) => {
+    expectShape(`states[${s}].out`, out, outAt.shape);
+    expectShape(`states[${s}].lse`, lse, lseAt.shape);
+  });
+  return {
+    B,
+    H,
+    N,
+    E,
+    outAt,
+    lseAt,
+    states: views,
+    semantics: resolveSemantics(options.semantics),
+    dtype: options.out === undefined
+      ? null
+      : oneOf<DType>("out", options.out, ["float64", "float32", "float16", "bfloat16"]),
+  };
+}

@@ -1,0 +1,250 @@
+/**
+ * Tensors at the door: what callers may hand in, and the one validated form (a strided view) that everything behind
+ * the door works on.
+ *
+ * Element [x0, x1, …] of a view is data[offset + Σ x·strides]; strides are in elements. A broadcast axis has stride
+ * 0, overlapping views are fine, nothing is copied here.
+ */
+import {
+  BYTES,
+  decodeBFloat16,
+  decodeFloat16,
+  type DType,
+  encodeBFloat16,
+  encodeFloat16,
+  type TypedArray,
+} from "./dtype.ts";
+
+/**
+ * A tensor as callers spell it: flashtile's `{data, shape, dtype?}` or the `{data, dims, type}` of onnxruntime and
+ * transformers.js. Row-major unless `strides` (in elements) says otherwise.
+ */
+export interface TensorInput {
+  readonly data: ArrayBufferView;
+  readonly shape?: ArrayLike<number>;
+  readonly dims?: ArrayLike<number>;
+  /** Needed for 16-bit floats in a Uint16Array and for booleans in a Uint8Array. */
+  readonly dtype?: DType;
+  readonly type?: string;
+  readonly strides?: ArrayLike<number>;
+  /** First element, default 0. */
+  readonly offset?: number;
+}
+
+/** A result: contiguous and row-major. */
+export interface Tensor<Data extends TypedArray = TypedArray> {
+  readonly data: Data;
+  readonly shape: number[];
+  readonly dtype: DType;
+}
+
+/** A result of numbers; 16-bit floats are words. */
+export type FloatTensor = Tensor<Float64Array | Float32Array | Uint16Array>;
+
+/** A validated tensor. */
+export interface View {
+  readonly data: TypedArray;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+const MAX_RANK = 8;
+
+/** Which dtypes a typed array may carry, the first being the default; Uint16Array has none, it must be told. */
+const CARRIES: Readonly<Record<string, { dtypes: readonly DType[]; told?: true }>> = {
+  Float64Array: { dtypes: ["float64"] },
+  Float32Array: { dtypes: ["float32"] },
+  Float16Array: { dtypes: ["float16"] },
+  Uint16Array: { dtypes: ["float16", "bfloat16"], told: true },
+  Int8Array: { dtypes: ["int8"] },
+  Uint8Array: { dtypes: ["uint8", "bool"] },
+  Int32Array: { dtypes: ["int32"] },
+  BigInt64Array: { dtypes: ["int64"] },
+};
+
+/** @throws TypeError for a wrong kind of thing, RangeError for a shape that does not fit its data. */
+export function view(name: string, input: TensorInput): View {
+  if (input === null || typeof input !== "object") {
+    throw new TypeError(`${name}: expected a tensor {data, shape}, got ${describe(input)}`);
+  }
+  const location = (input as { location?: unknown }).location;
+  if (typeof location === "string" && !location.startsWith("cpu") && location !== "none") {
+    throw new TypeError(
+      `${name}: expected a tensor in CPU memory, got one on ${location}; download it first (await tensor.getData())`,
+    );
+  }
+  let data = input.data as TypedArray;
+  const array = Object.prototype.toString.call(data).slice(8, -1);
+  const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
+  if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
+  const told = input.dtype ?? input.type;
+  if (told === undefined && carries.told) {
+    throw new TypeError(`${name}: expected dtype "float16" or "bfloat16" with a Uint16Array, got none`);
+  }
+  const dtype = (told ?? carries.dtypes[0]) as DType;
+  if (!carries.dtypes.includes(dtype)) {
+    throw new TypeError(
+      `${name}: expected dtype ${carries.dtypes.join(" or ")} with a ${array}, got ${told}`,
+    );
+  }
+  // The 16-bit words are what the kernels read.
+  if (array === "Float16Array") data = new Uint16Array(data.buffer, data.byteOffset, data.length);
+
+  const dims = input.shape ?? input.dims;
+  if (dims === undefined || typeof dims.length !== "number") {
+    throw new TypeError(`${name}.shape: expected an array of numbers, got ${describe(dims)}`);
+  }
+  const shape = integers(`${name}.shape`, dims);
+  if (shape.length > MAX_RANK) {
+    throw new RangeError(`${name}.shape: expected at most ${MAX_RANK} axes, got ${shape.length}`);
+  }
+  if (shape.some((n) => n < 0)) throw new RangeError(`${name}.shape: expected lengths ≥ 0, got [${shape}]`);
+  const strides = input.strides ? integers(`${name}.strides`, input.strides) : rowMajor(shape);
+  if (strides.length !== shape.length) {
+    throw new RangeError(`${name}.strides: expected ${shape.length} strides, got ${strides.length}`);
+  }
+  const offset = input.offset ?? 0;
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    throw new RangeError(`${name}.offset: expected an integer ≥ 0, got ${offset}`);
+  }
+  checkExtent(name, data.length, shape, strides, offset);
+  return { data, dtype, shape, strides, offset };
+}
+
+/** The first and last element of a view must lie in its data. */
+function checkExtent(name: string, length: number, shape: number[], strides: number[], offset: number): void {
+  if (shape.includes(0)) return;
+  let low = offset;
+  let high = offset;
+  shape.forEach((n, axis) => {
+    const reach = (n - 1) * strides[axis];
+    if (reach < 0) low += reach;
+    else high += reach;
+  });
+  if (low < 0 || !(high < length)) {
+    throw new RangeError(
+      `${name}: expected data for shape [${shape}] (elements ${low} to ${high}), got ${length}`,
+    );
+  }
+}
+
+/** numpy's rule: axes align at the right, length 1 stretches. */
+export function broadcast(name: string, source: View, shape: readonly number[], letters: string): View {
+  const lead = shape.length - source.shape.length;
+  const strides = shape.map((n, axis) => {
+    const have = axis < lead ? 1 : source.shape[axis - lead];
+    if (have !== n && have !== 1) {
+      throw new RangeError(
+        `${name}: expected a shape that broadcasts to ${letters} = [${shape}], got [${source.shape}]`,
+      );
+    }
+    return axis < lead || have === 1 ? 0 : source.strides[axis - lead];
+  });
+  if (lead < 0) {
+    throw new RangeError(
+      `${name}: expected at most ${shape.length} axes (${letters}), got [${source.shape}]`,
+    );
+  }
+  return { ...source, shape, strides };
+}
+
+/** The same elements with the axes in another order. */
+export function permute(source: View, axes: readonly number[]): View {
+  return {
+    ...source,
+    shape: axes.map((axis) => source.shape[axis]),
+    strides: axes.map((axis) => source.strides[axis]),
+  };
+}
+
+export function rowMajor(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
+}
+
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+/** True if the elements of the view lie one after the other in row-major order. */
+export function isContiguous({ shape, strides }: View): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== expected) return false;
+    expected *= shape[axis];
+  }
+  return true;
+}
+
+/** Element → number, exact for every dtype but int64 beyond 2^53. */
+export function elementReader({ data, dtype }: View): (index: number) => number {
+  if (dtype === "float16") return (index) => decodeFloat16(data[index] as number);
+  if (dtype === "bfloat16") return (index) => decodeBFloat16(data[index] as number);
+  return (index) => Number(data[index]);
+}
+
+/** All elements in row-major order as float64; always a copy. */
+export function toFloat64(source: View): Float64Array {
+  const { shape, strides, offset } = source;
+  const out = new Float64Array(sizeOf(shape));
+  if (out.length === 0) return out;
+  const read = elementReader(source);
+  const rank = shape.length;
+  if (rank === 0) return out.fill(read(offset));
+  const inner = shape[rank - 1];
+  const step = strides[rank - 1];
+  const counter = new Array<number>(rank).fill(0);
+  let row = offset;
+  for (let at = 0; at < out.length; at += inner) {
+    for (let x = 0; x < inner; x++) out[at + x] = read(row + x * step);
+    for (let axis = rank - 2; axis >= 0; axis--) {
+      row += strides[axis];
+      if (++counter[axis] < shape[axis]) break;
+      row -= strides[axis] * shape[axis];
+      counter[axis] = 0;
+    }
+  }
+  return out;
+}
+
+/** Numbers → a new array of the dtype, rounded to nearest, ties to even. */
+export function fromFloat64(values: Float64Array, dtype: DType): FloatTensor["data"] {
+  switch (dtype) {
+    case "float64":
+      return values;
+    case "float32":
+      return Float32Array.from(values);
+    case "float16":
+      return Uint16Array.from(values, encodeFloat16);
+    case "bfloat16":
+      return Uint16Array.from(values, encodeBFloat16);
+    default:
+      throw new TypeError(`out: expected a floating dtype, got ${dtype}`);
+  }
+}
+
+/** Bytes the elements of a view take once packed. */
+export function byteSize({ shape, dtype }: View): number {
+  return sizeOf(shape) * BYTES[dtype];
+}
+
+/** An array of integers out of anything array-like; bigints of onnxruntime's int64 tensors included. */
+export function integers(name: string, values: ArrayLike<number | bigint>): number[] {
+  const result = Array.from(values, Number);
+  const bad = result.findIndex((x) => !Number.isSafeInteger(x));
+  if (bad >= 0) throw new RangeError(`${name}[${bad}]: expected an integer, got ${values[bad]}`);
+  return result;
+}
+
+export function describe(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "object") return value.constructor?.name ?? "an object";
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,109 @@
+/**
+ * Which keys a row may see before mask and bias: an interval, cut out by lengths, causal, window, sink tokens, chunk.
+ *
+ *   p = i + offset[b]     lo ≤ j < hi,  or  j < min(sinkTokens[h], hi)
+ */
+import { MAX_LENGTH } from "./check.ts";
+import type { Align } from "./semantics.ts";
+import type { PerHead, Window } from "./options.ts";
+import type { Problem } from "./problem.ts";
+import { describe } from "./tensor.ts";
+
+/** An open side of a window. */
+export const OPEN = 0x7fffffff;
+
+/** The keys that row i of (b, h) may see, before mask and bias: lo ≤ j < hi, and j < min(sinkTokens[h], hi). */
+export function keyRange(problem: Problem, b: number, h: number, i: number): { lo: number; hi: number } {
+  const { offset, chunk } = problem;
+  const p = i + offset[b];
+  const { left, right } = reach(problem, b, h);
+  let lo = left === OPEN ? 0 : Math.max(0, p - left);
+  let hi = problem.keyLength[b];
+  if (right !== OPEN) hi = Math.min(hi, p + right + 1);
+  if (chunk > 0) {
+    const start = Math.floor(p / chunk) * chunk;
+    lo = Math.max(lo, start);
+    hi = Math.min(hi, start + chunk);
+  }
+  hi = Math.max(hi, 0);
+  return { lo: Math.min(lo, hi), hi };
+}
+
+/** Keys left and right of the diagonal that a row of (b, h) reaches: the window, `causal` folded in. */
+function reach(problem: Problem, b: number, h: number): { left: number; right: number } {
+  const { M, semantics, queryLength } = problem;
+  const causal = problem.causal && !(semantics.singleQuery === "sees-all" && queryLength[b] === 1);
+  let left = problem.left[h];
+  let right = causal ? Math.min(problem.right[h], 0) : problem.right[h];
+  if (semantics.openWindow === "unlimited") return { left, right };
+  // FlashAttention-2: M keys or more is open, and beside a closed side an open one counts M keys, which is seen only
+  // where N > M. Plain causal is a kernel of its own, without a left side.
+  if (left >= M) left = OPEN;
+  if (right >= M) right = OPEN;
+  if (left === OPEN && right > 0 && right !== OPEN) left = M;
+  if (right === OPEN && left !== OPEN) right = M;
+  return { left, right };
+}
+
+/** True where FlashAttention-2 runs its causal kernel: the right side ends on the diagonal, the left is open. */
+export function isCausalKernel({ M, causal, left, right }: Problem, h: number): boolean {
+  return left[h] >= M && (causal || right[h] === 0);
+}
+
+export function diagonal(align: Align, queryLength: Int32Array, keyLength: Int32Array): Int32Array {
+  if (align === "top-left") return new Int32Array(queryLength.length);
+  if (align === "bottom-right") return queryLength.map((n, b) => keyLength[b] - n);
+  if (typeof align === "string") {
+    throw new RangeError(`align: expected "top-left", "bottom-right" or {offset}, got ${describe(align)}`);
+  }
+  if (align === null || typeof align !== "object") {
+    throw new TypeError(`align: expected "top-left", "bottom-right" or {offset}, got ${describe(align)}`);
+  }
+  const { offset } = align;
+  if (typeof offset !== "number" && (offset === null || typeof offset !== "object")) {
+    throw new TypeError(`align.offset: expected a number or [B], got ${describe(offset)}`);
+  }
+  if (typeof offset !== "number" && offset.length !== queryLength.length) {
+    throw new RangeError(
+      `align.offset: expected a number or [B] = [${queryLength.length}], got [${offset.length}]`,
+    );
+  }
+  return queryLength.map((_, b) => {
+    const value = Number(typeof offset === "number" ? offset : offset[b]);
+    if (!Number.isInteger(value) || Math.abs(value) > MAX_LENGTH) {
+      throw new RangeError(`align.offset: expected integers within ±2^30, got ${value}`);
+    }
+    return value;
+  });
+}
+
+export function windows(input: PerHead<Window> | null, H: number): { left: Int32Array; right: Int32Array } {
+  const left = new Int32Array(H).fill(OPEN);
+  const right = new Int32Array(H).fill(OPEN);
+  if (input === null) return { left, right };
+  if (!Array.isArray(input)) throw new TypeError(`window: expected [left, right], got ${describe(input)}`);
+  const perHead = Array.isArray(input[0]);
+  if (perHead && input.length !== H) {
+    throw new RangeError(`window: expected one per head (H=${H}), got ${input.length}`);
+  }
+  for (let h = 0; h < H; h++) {
+    const pair = (perHead ? input[h] : input) as Window;
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw new RangeError(`window: expected [left, right], got ${JSON.stringify(pair)}`);
+    }
+    left[h] = side("window[0]", pair[0]);
+    right[h] = side("window[1]", pair[1]);
+  }
+  return { left, right };
+}
+
+function side(name: string, value: number | null): number {
+  if (value === null || value === -1 || value === Infinity) return OPEN;
+  if (typeof value !== "number") {
+    throw new TypeError(`${name}: expected a number or null, got ${describe(value)}`);
+  }
+  if (!Number.isInteger(value) || value < 0) {
+    throw new RangeError(`${name}: expected an integer ≥ 0, or null or −1 for open, got ${value}`);
+  }
+  return Math.min(value, OPEN);
+}

@@ -1,0 +1,89 @@
+/**
+ * Linear memory as a stack of 64-byte aligned blocks. A call takes a mark, allocates, computes, copies its results
+ * out and releases to the mark: after a call nothing of it is left, and memory is only as large as the largest
+ * call needed. Memory never shrinks (WebAssembly has no way), so a runtime that is closed drops it whole.
+ *
+ * The first 64 KiB are the kernels' read-only tables. Views die at every grow: make one, use it, forget it.
+ */
+import { FlashtileError } from "../errors.ts";
+
+export const PAGE = 65536;
+/** First byte the arena hands out; tools/build.js checks that the kernels' tables end below it. */
+export const BASE = PAGE;
+const ALIGN = 64;
+/** Kernels may read, never write, this many bytes past the end of a block. */
+const SLACK = 64;
+
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly #limit: number;
+  #top = BASE;
+
+  /** `limit` is in bytes and counts the whole memory, tables included. */
+  constructor(memory: WebAssembly.Memory, limit: number) {
+    this.memory = memory;
+    this.#limit = limit;
+  }
+
+  /** Bytes of linear memory in existence, used or not. */
+  get size(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** Where the next block would start; pass it to `release` to give back all that was allocated since. */
+  mark(): number {
+    return this.#top;
+  }
+
+  release(mark: number): void {
+    this.#top = mark;
+  }
+
+  /** Address of a new block of `bytes`; its contents are whatever the last call left there. */
+  alloc(bytes: number): number {
+    const start = this.#top;
+    const end = start + roundUp(bytes + SLACK, ALIGN);
+    if (end > this.#limit) throw noMemory(end, this.#limit);
+    if (end > this.size) this.#grow(end);
+    this.#top = end;
+    return start;
+  }
+
+  f32(pointer: number, length: number): Float32Array {
+    return new Float32Array(this.memory.buffer, pointer, length);
+  }
+
+  i32(pointer: number, length: number): Int32Array {
+    return new Int32Array(this.memory.buffer, pointer, length);
+  }
+
+  u16(pointer: number, length: number): Uint16Array {
+    return new Uint16Array(this.memory.buffer, pointer, length);
+  }
+
+  u8(pointer: number, length: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, pointer, length);
+  }
+
+  /** State changes only if the engine agrees: after NO_MEMORY everything is as before. */
+  #grow(end: number): void {
+    const pages = Math.ceil((end - this.size) / PAGE);
+    try {
+      this.memory.grow(pages);
+    } catch (cause) {
+      throw noMemory(end, this.#limit, cause);
+    }
+  }
+}
+
+function noMemory(bytes: number, limit: number, cause?: unknown): FlashtileError {
+  return new FlashtileError(
+    "NO_MEMORY",
+    `memory: needed ${bytes} bytes of WebAssembly memory, limit ${limit}`,
+    { cause },
+  );
+}
+
+export function roundUp(n: number, multiple: number): number {
+  return Math.ceil(n / multiple) * multiple;
+}

@@ -1,0 +1,5 @@
+/** Hosts that import WebAssembly hand over a compiled module. */
+declare module "*.wasm" {
+  const module: WebAssembly.Module;
+  export default module;
+}

@@ -1,0 +1,23 @@
+/** The kernels in the suite of every implementation: both builds, and their scalar twins. */
+import { relaxed } from "../src/relaxed.ts";
+import { attention } from "../src/ops/attention.ts";
+import { createProblem } from "../src/problem.ts";
+import { hasRelaxedSimd } from "../src/wasm/detect.ts";
+import { deterministic } from "../src/wasm/deterministic.ts";
+import { instantiate } from "../src/wasm/load.ts";
+import { attentionSuite } from "./suites/attention.ts";
+
+/** exp: 2.5 ulp, and the product with log2 e and the difference round; tanh: 4 ulp; an ulp is at most 2u. */
+const float32 = { u: 2 ** -24, exp: 5, tanh: 8, least: 2 ** -126 };
+
+const builds = hasRelaxedSimd() ? [deterministic, relaxed] : [deterministic];
+for (const build of builds) {
+  const engine = instantiate(build);
+  for (const scalar of build === deterministic ? [false, true] : [false]) {
+    attentionSuite(
+      `${build.name} kernels${scalar ? ", scalar" : ""}`,
+      (q, k, v, options) => attention(engine, createProblem(q, k, v, options), { scalar }),
+      float32,
+    );
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The whole build: assembly/ → build/*.wasm → src/wasm/generated/*.ts (text) → dist/*.js and dist/types.
+ *
+ *   node tools/build.js            everything
+ *   node tools/build.js wasm       only the kernels, enough for the tests and for tsc
+ */
+import { build } from "esbuild";
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { buildKernels } from "./kernels.js";
+
+/**
+ * One file an entry: in a fresh process every further file costs 0.7 ms. What two entries share is in both, except the
+ * kernels: who needs them imports `src/index.ts`, which stays an import of ./index.js.
+ */
+const ENTRIES = {
+  index: "src/index.ts",
+  reference: "src/reference/index.ts",
+  relaxed: "src/relaxed.ts",
+  io: "src/io/index.ts",
+  onnx: "src/onnx/index.ts",
+  verify: "src/verify/index.ts",
+  compat: "src/compat/index.ts",
+  plan: "src/plan.ts",
+};
+/** Those with kernels in them, which are different code in workerd. */
+const WITH_KERNELS = ["index", "relaxed", "verify", "compat"];
+
+const siblings = {
+  name: "siblings",
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "./index.js", external: true }));
+  },
+};
+
+/** workerd compiles no bytes: kernels are imported as modules, which stay imports in the output. */
+const workerd = {
+  name: "workerd",
+  setup({ onResolve }) {
+    onResolve(
+      { filter: /\/(deterministic|relaxed)\.ts$/ },
+      ({ path, resolveDir }) =>
+        path.includes("generated")
+          ? undefined
+          : { path: join(resolveDir, path.replace(/\.ts$/, ".workerd.ts")) },
+    );
+    onResolve({ filter: /\.wasm$/ }, ({ path }) => ({ path: `./${basename(path)}`, external: true }));
+  },
+};
+
+process.chdir(new URL("..", import.meta.url).pathname);
+await buildKernels();
+await buildWorker();
+if (process.argv[2] !== "wasm") await buildPackage();
+
+/** The worker as one script without imports or exports, in text (src/wasm/spawn.ts) and as dist/worker.js. */
+async function buildWorker() {
+  const { outputFiles } = await build({
+    entryPoints: ["src/wasm/worker.ts"],
+    bundle: true,
+    format: "iife",
+    target: "es2022",
+    minify: true,
+    write: false,
+  });
+  writeFileSync(
+    "src/wasm/generated/worker.ts",
+    `/** src/wasm/worker.ts as one script. Made by tools/build.js. */\n` +
+      `export const source: string = ${JSON.stringify(outputFiles[0].text)};\n`,
+  );
+}
+
+async function buildPackage() {
+  rmSync("dist", { recursive: true, force: true });
+  const common = {
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    legalComments: "none",
+    logLevel: "warning",
+    minify: true,
+  };
+  const withKernels = Object.fromEntries(WITH_KERNELS.map((name) => [name, ENTRIES[name]]));
+  await build({ ...common, entryPoints: ENTRIES, outdir: "dist", plugins: [siblings] });
+  await build({ ...common, entryPoints: withKernels, outdir: "dist/workerd", plugins: [siblings, workerd] });
+  // Beside the code that imports them, and where `flashtile/kernel.wasm` points.
+  copyFileSync("build/deterministic.wasm", "dist/workerd/kernel.wasm");
+  copyFileSync("build/relaxed.wasm", "dist/workerd/relaxed.wasm");
+  await build({ ...common, entryPoints: { worker: "src/wasm/worker.ts" }, outdir: "dist", format: "iife" });
+  await build({
+    ...common,
+    entryPoints: { cli: "src/cli/main.ts" },
+    outdir: "dist",
+    platform: "node",
+    target: "node20",
+    // Names stay: stack traces from the command line should be readable.
+    minifyIdentifiers: false,
+    banner: {
+      js:
+        '#!/usr/bin/env node\nimport { createRequire as __cr } from "node:module";\nconst require = __cr(import.meta.url);',
+    },
+  });
+  chmodSync("dist/cli.js", 0o755);
+  execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], {
+    stdio: "inherit",
+  });
+  // `using` is in no library before esnext; users with `lib: ["es2022", "dom"]` need it named. JSR forbids it in sources.
+  const runtime = "dist/types/runtime.d.ts";
+  writeFileSync(runtime, `/// <reference lib="esnext.disposable" />\n${readFileSync(runtime, "utf8")}`);
+  writeFileSync(
+    "dist/types/kernel.d.ts",
+    "/** What bundlers and workerd make of a .wasm file: a compiled module. */\n" +
+      "declare const module: WebAssembly.Module;\nexport default module;\n",
+  );
+}

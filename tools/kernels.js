@@ -1,0 +1,86 @@
+/** assembly/ → build/*.wasm → src/wasm/generated/*.ts, as text that src/wasm/text.ts reads. */
+import asc from "assemblyscript/asc";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+
+/** Name of the build → entry and target of asconfig.json. */
+const BUILDS = {
+  deterministic: ["assembly/index.ts", "deterministic"],
+  relaxed: ["assembly/index.ts", "relaxed"],
+  "deterministic.model": ["assembly/model.ts", "deterministic"],
+  "relaxed.model": ["assembly/model.ts", "relaxed"],
+};
+/** The arena starts here (src/wasm/arena.ts): tables must end below. */
+const STATIC_LIMIT = 65536;
+/** Two pages: what the unpacker's memory holds. */
+const TEXT_LIMIT = 131072;
+
+export async function buildKernels() {
+  mkdirSync("src/wasm/generated", { recursive: true });
+  await buildUnpacker();
+  for (const [name, [entry, target]] of Object.entries(BUILDS)) {
+    const files = ["--outFile", `build/${name}.wasm`, "--textFile", `build/${name}.wat`];
+    await compile([entry, "--config", "asconfig.json", "--target", target, ...files]);
+    checkStaticData(name);
+    const bytes = readFileSync(`build/${name}.wasm`);
+    const text = asText(bytes);
+    if (text.length > TEXT_LIMIT) {
+      throw new RangeError(`${name}: ${text.length} characters, expected ≤ ${TEXT_LIMIT}`);
+    }
+    generate(name, `build/${name}.wasm, ${bytes.length} bytes`, "text", text);
+    console.log(`build/${name}.wasm ${bytes.length} bytes`);
+  }
+}
+
+async function buildUnpacker() {
+  // The base folder keeps asc from reading asconfig.json, which is the kernels'.
+  await compile([
+    ...["unpack.ts", "--baseDir", "assembly/text", "--outFile", "../../build/unpack.wasm"],
+    ...[
+      "--optimizeLevel",
+      "3",
+      "--shrinkLevel",
+      "2",
+      "--noAssert",
+      "--runtime",
+      "stub",
+      "--initialMemory",
+      "2",
+    ],
+  ]);
+  const bytes = readFileSync("build/unpack.wasm");
+  generate("unpack", `build/unpack.wasm, ${bytes.length} bytes`, "base64", bytes.toString("base64"));
+}
+
+async function compile(options) {
+  const { error, stderr } = await asc.main(options, {});
+  if (!error) return;
+  console.error(stderr.toString());
+  process.exit(1);
+}
+
+function generate(file, what, name, value) {
+  writeFileSync(
+    `src/wasm/generated/${file}.ts`,
+    `/** ${what}. Made by tools/kernels.js. */\nexport const ${name}: string = ${JSON.stringify(value)};\n`,
+  );
+}
+
+/** The inverse of assembly/text/unpack.ts. */
+function asText(bytes) {
+  const character = (value) => String.fromCharCode(value === 57 ? 33 : value + 35);
+  return Array.from(bytes, (byte) => {
+    const value = (byte + 6) % 256;
+    if (value < 90) return character(value);
+    return value < 182 ? `}${character(value - 90)}` : `~${character(value - 182)}`;
+  }).join("");
+}
+
+function checkStaticData(name) {
+  const text = readFileSync(`build/${name}.wat`, "utf8");
+  const heap = /\(global \$~lib\/memory\/__heap_base i32 \(i32\.const (\d+)\)\)/.exec(text);
+  const data = [...text.matchAll(/\(data \$[^ ]+ \(i32\.const (\d+)\)/g)].map((match) => Number(match[1]));
+  const end = heap ? Number(heap[1]) : Math.max(0, ...data);
+  if (end > STATIC_LIMIT) {
+    throw new RangeError(`${name}: static data ends at ${end}, expected ≤ ${STATIC_LIMIT}`);
+  }
+}
