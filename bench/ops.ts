@@ -9,7 +9,7 @@ import { decode_p } from "../src/ops/decode.ts";
 import { linear_p, packedBytes } from "../src/ops/linear.ts";
 import { rmsnorm_p } from "../src/ops/rmsnorm.ts";
 import { add_p, silu_p } from "../src/ops/silu.ts";
-import { deterministicModel as deterministic, relaxedModel as relaxed } from "../src/wasm/model.ts";
+import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { type Engine, instantiate } from "../src/wasm/load.ts";
 import { scalarEngine } from "../src/wasm/table.ts";
 import { type BenchCase, interleave } from "./harness.ts";

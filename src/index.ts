@@ -36,7 +36,6 @@ export type { ScoreStage } from "./ops/scores.ts";
 export type { SoftmaxOptions } from "./ops/softmax.ts";
 export type { RotaryTables } from "./rotary.ts";
 export { type Align, defaults, presets, type Semantics, type SemanticsName } from "./semantics.ts";
-export { type BlockLists, BlockMask, type BlockSize, type MaskMod } from "./sparse/blockmask.ts";
 export type { Tensor, TensorInput } from "./tensor.ts";
+export { deterministic } from "./wasm/deterministic.ts";
 export type { Kernels } from "./wasm/load.ts";
-export { type ThreadOptions, type ThreadSupport, threadSupport } from "./threads.ts";

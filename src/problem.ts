@@ -10,7 +10,7 @@ import type { DType } from "./dtype.ts";
 import { boolean, dense, floating, packed } from "./geometry.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import { type Recipe, resolvePrecision } from "./precision.ts";
-import { BlockMask } from "./sparse/blockmask.ts";
+import type { BlockMask } from "./sparse/blockmask.ts";
 import { defaults, presets, type Semantics, switches } from "./semantics.ts";
 import { broadcast, describe, type TensorInput, type View } from "./tensor.ts";
 import { diagonal, windows } from "./visible.ts";
@@ -112,7 +112,7 @@ export function createProblem(
   const bias = options.bias === undefined
     ? null
     : broadcast("bias", floating("bias", options.bias), scores, "[B,H,N,M]");
-  const blocks = options.mask instanceof BlockMask ? options.mask : null;
+  const blocks = isBlockMask(options.mask) ? options.mask : null;
   const mask = options.mask === undefined || blocks !== null
     ? null
     : broadcast("mask", boolean("mask", options.mask as TensorInput), scores, "[B,H,N,M]");
@@ -172,6 +172,11 @@ export function createProblem(
 /** null is no way to leave an option out. */
 function or<T>(value: T | undefined, otherwise: T): T {
   return value === undefined ? otherwise : value;
+}
+
+/** Known by what is in it, not by its class, which only those load who make such masks. */
+export function isBlockMask(mask: unknown): mask is BlockMask {
+  return typeof mask === "object" && mask !== null && "starts" in mask && "parts" in mask && "words" in mask;
 }
 
 function checkBlocks({ shape }: BlockMask, [B, H, N, M]: readonly number[]): void {

@@ -1,5 +1,9 @@
-/** Whether threads can work here, for those who want to know before they ask for them. */
-import { deterministic } from "./wasm/deterministic.ts";
+/**
+ * `flashtile/threads`: whether threads can work here, for those who want to know before they ask for them.
+ *
+ * @module flashtile/threads
+ */
+import { deterministic } from "./index.ts";
 import { probeThreads, type ThreadSupport } from "./wasm/threads.ts";
 
 export type { ThreadSupport } from "./wasm/threads.ts";
@@ -18,7 +22,7 @@ export interface ThreadOptions {
  *
  * @example
  * ```ts
- * import { threadSupport } from "flashtile";
+ * import { threadSupport } from "flashtile/threads";
  * const { available, reason } = await threadSupport();
  * console.log(available ? "threads" : `one thread: ${reason}`); // threads
  * ```

@@ -2,13 +2,13 @@
 import { describe, expect, it } from "vitest";
 import { sage } from "../src/precision.ts";
 import {
-  attention,
   calibrate,
   type CalibrationSample,
   metrics,
   parseCalibration,
   precisionOf,
-} from "../src/reference/index.ts";
+} from "../src/calibrate/index.ts";
+import { attention } from "../src/reference/index.ts";
 import { biased, heavyTailed } from "./support/recipes.ts";
 import { normal } from "./support/tensors.ts";
 

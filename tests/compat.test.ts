@@ -1,19 +1,20 @@
 /** Helpers with other people's signatures: flash-attention, PyTorch, Hugging Face. */
 import { describe, expect, it } from "vitest";
 import {
-  applyRotary,
-  attention,
-  type AttentionOptions,
   type CacheOptions,
-  flashAttn,
+  flashAttnOf,
   type FlashAttnOptions,
   fromAttentionMask,
-  sdpa,
+  sdpaOf,
   type SdpaOptions,
-} from "../src/reference/index.ts";
+} from "../src/compat/index.ts";
+import { applyRotary, attention, type AttentionOptions } from "../src/reference/index.ts";
 import { sample } from "./suites/cases.ts";
 import { coin, type Made, normal, transposed } from "./support/tensors.ts";
 import { expectThrow } from "./support/throws.ts";
+
+const flashAttn = flashAttnOf(attention);
+const sdpa = sdpaOf(attention);
 
 describe("flashAttn.func", () => {
   const [q, k, v] = sample([2, 4, 2, 5, 7, 8, 6], 1).map((t) => transposed(t));

@@ -10,7 +10,7 @@ import type { AttentionOptions } from "../src/options.ts";
 import { attention } from "../src/reference/attention.ts";
 import { exp, log } from "../src/reference/math.ts";
 import { hasRelaxedSimd } from "../src/wasm/detect.ts";
-import { deterministicModel as deterministic, relaxedModel as relaxed } from "../src/wasm/model.ts";
+import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { type Engine, instantiate } from "../src/wasm/load.ts";
 import { scalarEngine } from "../src/wasm/table.ts";
 import { floats, gaussian, guarded } from "./support/guard.ts";

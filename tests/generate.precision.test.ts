@@ -1,7 +1,7 @@
 /** flashtile generate --precision: text, plan, bounds and refusals. */
 import { describe, expect, it } from "vitest";
 import { run } from "../src/cli/program.ts";
-import { parseCalibration } from "../src/reference/calibration.ts";
+import { parseCalibration } from "../src/calibrate/calibration.ts";
 
 async function generate(precision: string, options: string[] = []) {
   const output = { stdout: "", stderr: "" };

@@ -6,7 +6,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { dropoutDraw, dropoutRow, dropoutThreshold } from "../src/dropout.ts";
-import { deterministic } from "../src/wasm/deterministic.ts";
+import { deterministicFull as deterministic } from "../src/wasm/full.ts";
 import { instantiate } from "../src/wasm/load.ts";
 
 const engine = instantiate(deterministic);

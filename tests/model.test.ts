@@ -16,7 +16,7 @@ import { wasmImplementation } from "../src/model/wasm.ts";
 import { createProblem } from "../src/problem.ts";
 import { FLOAT32, FLOAT64 } from "../src/verify/arithmetic.ts";
 import { forwardBounds } from "../src/verify/bounds.ts";
-import { deterministicModel as deterministic } from "../src/wasm/model.ts";
+import { deterministicFull as deterministic } from "../src/wasm/full.ts";
 import { hasRelaxedSimd } from "../src/wasm/detect.ts";
 import { instantiate } from "../src/wasm/load.ts";
 import { apart } from "./support/apart.ts";

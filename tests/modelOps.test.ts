@@ -13,7 +13,7 @@ import { rmsnorm as rmsnorm64 } from "../src/reference/rmsnorm.ts";
 import { rotary as rotary64 } from "../src/reference/rotary.ts";
 import { add as add64, silu as silu64 } from "../src/reference/silu.ts";
 import { hasRelaxedSimd } from "../src/wasm/detect.ts";
-import { deterministicModel as deterministic, relaxedModel as relaxed } from "../src/wasm/model.ts";
+import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { type Engine, instantiate } from "../src/wasm/load.ts";
 import { scalarEngine, TABLE } from "../src/wasm/table.ts";
 import { floats, gaussian, guarded } from "./support/guard.ts";

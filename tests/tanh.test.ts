@@ -1,9 +1,8 @@
 /** tanh by bit walk: every 997th float32 from 0 to 12, both signs, against the oracle's float64. */
 import { describe, expect, it } from "vitest";
 import { tanh } from "../src/reference/math.ts";
-import { relaxed } from "../src/relaxed.ts";
 import { hasRelaxedSimd } from "../src/wasm/detect.ts";
-import { deterministic } from "../src/wasm/deterministic.ts";
+import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { instantiate } from "../src/wasm/load.ts";
 
 const COUNT = 4096;

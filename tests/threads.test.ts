@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
-import { threadSupport } from "../src/index.ts";
+import { threadSupport } from "../src/threads.ts";
 import { deterministic } from "../src/wasm/deterministic.ts";
 import { shared } from "../src/wasm/share.ts";
 

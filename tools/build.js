@@ -6,8 +6,9 @@
  */
 import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { minify } from "terser";
 import { buildKernels } from "./kernels.js";
 
 /**
@@ -23,14 +24,22 @@ const ENTRIES = {
   verify: "src/verify/index.ts",
   compat: "src/compat/index.ts",
   plan: "src/plan.ts",
+  threads: "src/threads.ts",
+  calibrate: "src/calibrate/index.ts",
+  sparse: "src/sparse/index.ts",
 };
 /** Those with kernels in them, which are different code in workerd. */
-const WITH_KERNELS = ["index", "relaxed", "verify", "compat"];
+const WITH_KERNELS = ["index", "relaxed", "verify", "compat", "threads"];
 
 const siblings = {
   name: "siblings",
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "./index.js", external: true }));
+    onResolve({ filter: /^\.\.?\/index\.ts$/ }, () => ({ path: "./index.js", external: true }));
+    onResolve(
+      { filter: /^\.\.\/reference\/index\.ts$/ },
+      ({ importer }) =>
+        importer.includes("/calibrate/") ? { path: "./reference.js", external: true } : undefined,
+    );
   },
 };
 
@@ -46,6 +55,26 @@ const workerd = {
           : { path: join(resolveDir, path.replace(/\.ts$/, ".workerd.ts")) },
     );
     onResolve({ filter: /\.wasm$/ }, ({ path }) => ({ path: `./${basename(path)}`, external: true }));
+  },
+};
+
+/** What esbuild's minifier leaves: 2 % of the core gzipped, 4 % of the oracle. */
+const smaller = {
+  name: "smaller",
+  setup({ initialOptions, onEnd }) {
+    initialOptions.write = false;
+    onEnd(async ({ outputFiles }) => {
+      for (const { path, text } of outputFiles) {
+        const { code } = await minify(text, {
+          module: true,
+          ecma: 2020,
+          compress: { passes: 3, keep_fargs: false },
+          format: { preserve_annotations: true },
+        });
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, code);
+      }
+    });
   },
 };
 
@@ -82,8 +111,13 @@ async function buildPackage() {
     minify: true,
   };
   const withKernels = Object.fromEntries(WITH_KERNELS.map((name) => [name, ENTRIES[name]]));
-  await build({ ...common, entryPoints: ENTRIES, outdir: "dist", plugins: [siblings] });
-  await build({ ...common, entryPoints: withKernels, outdir: "dist/workerd", plugins: [siblings, workerd] });
+  await build({ ...common, entryPoints: ENTRIES, outdir: "dist", plugins: [siblings, smaller] });
+  await build({
+    ...common,
+    entryPoints: withKernels,
+    outdir: "dist/workerd",
+    plugins: [siblings, workerd, smaller],
+  });
   // Beside the code that imports them, and where `flashtile/kernel.wasm` points.
   copyFileSync("build/deterministic.wasm", "dist/workerd/kernel.wasm");
   copyFileSync("build/relaxed.wasm", "dist/workerd/relaxed.wasm");

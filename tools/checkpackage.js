@@ -40,8 +40,12 @@ for (const folder of ["dist", "dist/workerd"]) {
   }
 }
 // Declarations as a user with an older library and without skipLibCheck reads them.
-const entries = ["index", "relaxed", "kernel", "wasm/worker"].map((name) => `dist/types/${name}.d.ts`);
-const parts = ["verify", "reference", "io", "onnx", "compat"].map((name) => `dist/types/${name}/index.d.ts`);
+const entries = ["index", "relaxed", "plan", "threads", "kernel", "wasm/worker"].map((name) =>
+  `dist/types/${name}.d.ts`
+);
+const parts = ["verify", "reference", "io", "onnx", "compat", "sparse", "calibrate"].map((name) =>
+  `dist/types/${name}/index.d.ts`
+);
 const library = ["--noEmit", "--strict", "--ignoreConfig", "--target", "es2022", "--lib", "es2022,dom"];
 run("tsc", [...library, "--module", "nodenext", ...entries, ...parts]);
 const folder = mkdtempSync(join(tmpdir(), "flashtile-pack-"));

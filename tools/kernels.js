@@ -2,12 +2,12 @@
 import asc from "assemblyscript/asc";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
-/** Name of the build → entry and target of asconfig.json. */
+/** Name of the build → entry, target of asconfig.json, other options. */
 const BUILDS = {
   deterministic: ["assembly/index.ts", "deterministic"],
   relaxed: ["assembly/index.ts", "relaxed"],
-  "deterministic.model": ["assembly/model.ts", "deterministic"],
-  "relaxed.model": ["assembly/model.ts", "relaxed"],
+  "deterministic.full": ["assembly/full.ts", "deterministic", "--use", "TWINS=1"],
+  "relaxed.full": ["assembly/full.ts", "relaxed", "--use", "TWINS=1"],
 };
 /** The arena starts here (src/wasm/arena.ts): tables must end below. */
 const STATIC_LIMIT = 65536;
@@ -17,9 +17,9 @@ const TEXT_LIMIT = 131072;
 export async function buildKernels() {
   mkdirSync("src/wasm/generated", { recursive: true });
   await buildUnpacker();
-  for (const [name, [entry, target]] of Object.entries(BUILDS)) {
+  for (const [name, [entry, target, ...options]] of Object.entries(BUILDS)) {
     const files = ["--outFile", `build/${name}.wasm`, "--textFile", `build/${name}.wat`];
-    await compile([entry, "--config", "asconfig.json", "--target", target, ...files]);
+    await compile([entry, "--config", "asconfig.json", "--target", target, ...files, ...options]);
     checkStaticData(name);
     const bytes = readFileSync(`build/${name}.wasm`);
     const text = asText(bytes);

@@ -21,7 +21,7 @@ import { score_f32_64 } from "../tile/score_f32_64";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
 import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
 import { addMean, scores_i16, values_i16 } from "./quantised";
-import { FIRST, QUANTISED, SCALAR, SCORES, SINK_IN_LSE, Task } from "./task";
+import { FIRST, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
 
 /** Scratch: S [4][64] floats, then one flag a key (1 = masked), one bit a key (1 = seen), then the strips' bounds. */
 const FLAGS: usize = 1024;
@@ -120,7 +120,7 @@ function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   const v_p = t.v_p + (((tile * <usize> strips) << 6) + <usize> from << 5);
   // Keys from s.hi on are 0 in P for all rows, and V may not have them.
   const keys = min(s.hi - j0, to) - from;
-  if (t.flags & SCALAR) {
+  if (twins(t)) {
     softmax_f32_4x64_scalar(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips);
     if (t.drop_p) drop(t, row, j0, from, to);
     if (!poisoned) pv_f32_4x8_scalar(s_p, v_p, keys, strips, o_p, ldO);
@@ -152,7 +152,7 @@ export function scores(t: Task, row: i32, j0: i32, s: Strip): bool {
   const k_p = t.k_p + ((<usize> (j0 - t.key0)) + <usize> from) * ((<usize> D) << 2);
   const s_p = scratch + ((<usize> from) << 2);
   if (t.flags & QUANTISED) scores_i16(t, row, j0, s);
-  else if (t.flags & SCALAR) qk_f32_4x8_scalar(q_p, k_p, D, (to - from) >> 3, s_p, 256);
+  else if (twins(t)) qk_f32_4x8_scalar(q_p, k_p, D, (to - from) >> 3, s_p, 256);
   else qk_f32_4x8(q_p, k_p, D, (to - from) >> 3, s_p, 256);
   if (t.flags & SCORES) score(t, row, j0, from, to);
   if (~all) {
@@ -184,7 +184,7 @@ export function drop(t: Task, row: i32, j0: i32, from: i32, to: i32): void {
   let keys = t.drop_p + ((<usize> row) << 3);
   for (let r: i32 = 0; r < 4; r++, s_p += 256, keys += 8) {
     const k0 = load<i32>(keys), k1 = load<i32>(keys, 4);
-    if (t.flags & SCALAR) drop_f32_64_scalar(s_p, j0, from, to, k0, k1, t.threshold);
+    if (twins(t)) drop_f32_64_scalar(s_p, j0, from, to, k0, k1, t.threshold);
     else drop_f32_64(s_p, j0, from, to, k0, k1, t.threshold);
   }
 }

@@ -14,7 +14,7 @@ import { pv_i16_4x8, pv_i16_4x8_scalar } from "../tile/pv_i16_4x8";
 import { qk_i16_4x8, qk_i16_4x8_scalar } from "../tile/qk_i16_4x8";
 import { softmax_i16_4x64, softmax_i16_4x64_scalar } from "../tile/softmax_i16_4x64";
 import { forward_f32, Strip } from "./forward";
-import { QUANTISED, SCALAR, SCORES, Task } from "./task";
+import { QUANTISED, SCORES, Task, twins } from "./task";
 
 /** Scratch: four floats behind S, where the float32 path has flags. */
 const WEIGHTS: usize = 1024;
@@ -33,7 +33,7 @@ export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   const k_p = t.k_p + key * ((<usize> pairs) << 2);
   const unit_p = t.k_unit_p + (key << 2);
   const s_p = t.scratch_p + ((<usize> from) << 2);
-  if (t.flags & SCALAR) qk_i16_4x8_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
+  if (twins(t)) qk_i16_4x8_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
   else qk_i16_4x8(q_p, k_p, pairs, strips, unit_p, s_p);
   if (t.flags & SCORES) restore(t, row, from, to);
 }
@@ -52,7 +52,7 @@ export function values_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   const pairs = (min(s.hi - j0, to) - from + 1) >> 1;
   const p_p = scratch + ((<usize> from) << 1);
   const c_p = t.c_p + state, m_p = t.m_p + state, l_p = t.l_p + state, w_p = scratch + WEIGHTS;
-  if (t.flags & SCALAR) {
+  if (twins(t)) {
     softmax_i16_4x64_scalar(scratch, from, to, c_p, m_p, l_p, o_p, strips, t.table_p, w_p);
     pv_i16_4x8_scalar(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
   } else {

@@ -77,7 +77,7 @@ export class Task {
 
 /** Row states start here: m = −∞, l = 0, O = 0. */
 export const FIRST: i32 = 1;
-/** Run on the scalar twins. */
+/** Run on the scalar twins, where the build has them. */
 export const SCALAR: i32 = 2;
 /** Scale, softcap, ALiBi and bias are applied to the scores before the softmax. */
 export const SCORES: i32 = 4;
@@ -91,3 +91,8 @@ export const SLOPED_BIAS: i32 = 32;
 export const SINK_IN_LSE: i32 = 64;
 /** Q, K, P and V are codes. */
 export const QUANTISED: i32 = 128;
+
+/** False, and nothing is left of the twins, where the build doesn't define TWINS (tools/kernels.js). */
+export function twins(t: Task): bool {
+  return isDefined(TWINS) ? (t.flags & SCALAR) != 0 : false;
+}

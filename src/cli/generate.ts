@@ -17,7 +17,7 @@ import { backendOption } from "./backends.ts";
 import { InputError, type Io } from "./io.ts";
 import { findModel, readConfig, readModel } from "./modelfolder.ts";
 import { precisionName } from "../precision.ts";
-import type { Calibration } from "../reference/calibration.ts";
+import type { Calibration } from "../calibrate/calibration.ts";
 import { type Asked, describePlan, makePlan, type Plan, planOption } from "./plan.ts";
 import { DEFAULT_PROMPT, readPrompt } from "./prompt.ts";
 import { short, spelled } from "./verify.ts";

@@ -7,7 +7,7 @@ import type { ImplementationName } from "../model/implementation.ts";
 import type { ModelWeights } from "../model/weights.ts";
 import type { FileTensor } from "../io/tensor.ts";
 import { parsePrecision, type Precision, precisionName } from "../precision.ts";
-import { type Calibration, parseCalibration } from "../reference/calibration.ts";
+import { type Calibration, parseCalibration } from "../calibrate/calibration.ts";
 import { InputError, messageOf } from "./io.ts";
 
 /** What was asked for; a list has one for each layer. */

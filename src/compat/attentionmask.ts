@@ -14,7 +14,7 @@ import { type TensorInput, toFloat64, view } from "../tensor.ts";
  *
  * @example
  * ```ts
- * import { fromAttentionMask } from "flashtile/reference";
+ * import { fromAttentionMask } from "flashtile/compat";
  * const right = { data: BigInt64Array.of(1n, 1n, 0n, 1n, 1n, 1n), shape: [2, 3] };
  * console.log(fromAttentionMask(right).keyLengths); // [ 2, 3 ]
  * const left = { data: BigInt64Array.of(0n, 1n, 1n, 1n, 1n, 1n), shape: [2, 3] };

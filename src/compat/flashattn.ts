@@ -90,7 +90,9 @@ const NAMES = [
  *
  * @example
  * ```ts
- * import { flashAttn } from "flashtile/reference";
+ * import { flashAttnOf } from "flashtile/compat";
+ * import { attention } from "flashtile/reference";
+ * const flashAttn = flashAttnOf(attention);
  * const x = { data: new Float32Array([1, 2, 3]), shape: [1, 3, 1, 1] };
  * console.log(flashAttn.func(x, x, x, { causal: true }).shape); // [ 1, 3, 1, 1 ]
  * ```

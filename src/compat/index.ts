@@ -1,5 +1,6 @@
 /**
- * `flashtile/compat`: the kernels behind signatures that people know, from flash-attention, PyTorch and Hugging Face.
+ * `flashtile/compat`: signatures that people know, from flash-attention, PyTorch and Hugging Face, in front of the
+ * kernels or, through the functions that end in `Of`, of any other implementation: the oracle, say.
  *
  * @module flashtile/compat
  */
@@ -8,8 +9,10 @@ import { type FlashAttn, flashAttnOf } from "./flashattn.ts";
 import { type Sdpa, sdpaOf } from "./sdpa.ts";
 
 export { fromAttentionMask } from "./attentionmask.ts";
-export type { FlashAttn, FlashAttnOptions } from "./flashattn.ts";
-export type { Sdpa, SdpaOptions } from "./sdpa.ts";
+export { type FlashAttn, flashAttnOf, type FlashAttnOptions, type WithProbabilities } from "./flashattn.ts";
+export type { CacheOptions } from "./kvcache.ts";
+export type { Attention } from "./names.ts";
+export { type Sdpa, sdpaOf, type SdpaOptions } from "./sdpa.ts";
 
 /**
  * flash-attention's functions on the deterministic kernels: `func`, `varlenFunc`, `withKvCache`.

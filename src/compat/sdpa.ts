@@ -38,7 +38,9 @@ const NAMES = ["attnMask", "dropoutP", "isCausal", "scale", "enableGqa", "seed"]
  *
  * @example
  * ```ts
- * import { sdpa } from "flashtile/reference";
+ * import { sdpaOf } from "flashtile/compat";
+ * import { attention } from "flashtile/reference";
+ * const sdpa = sdpaOf(attention);
  * const x = { data: new Float32Array([1, 2, 3]), shape: [3, 1] };
  * console.log(sdpa(x, x, x, { isCausal: true }).data[0]); // 1
  * ```

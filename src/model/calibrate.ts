@@ -5,8 +5,8 @@
  *
  * Cost: one prefill, and per layer an exact attention of the oracle and one of the back end for each candidate.
  */
-import { calibrate, type CalibrateOptions } from "../reference/calibrate.ts";
-import { type Calibration, precisionOf } from "../reference/calibration.ts";
+import { calibrate, type CalibrateOptions } from "../calibrate/calibrate.ts";
+import { type Calibration, precisionOf } from "../calibrate/calibration.ts";
 import type { FileTensor } from "../io/tensor.ts";
 import type { Precision } from "../precision.ts";
 import type { LlamaConfig } from "./config.ts";

@@ -1,6 +1,6 @@
 /** A back end by its name, each with memory of its own. */
 import { instantiate } from "../wasm/load.ts";
-import { deterministicModel, relaxedModel } from "../wasm/model.ts";
+import { deterministicFull, relaxedFull } from "../wasm/full.ts";
 import type { Implementation, ImplementationName } from "./implementation.ts";
 import { referenceImplementation } from "./reference.ts";
 import { wasmImplementation } from "./wasm.ts";
@@ -9,7 +9,7 @@ import { wasmImplementation } from "./wasm.ts";
 export function createImplementation(name: ImplementationName): Implementation<unknown> {
   if (name === "reference") return referenceImplementation() as Implementation<unknown>;
   return wasmImplementation(
-    instantiate(name === "relaxed" ? relaxedModel : deterministicModel),
+    instantiate(name === "relaxed" ? relaxedFull : deterministicFull),
   ) as Implementation<
     unknown
   >;

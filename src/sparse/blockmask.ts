@@ -72,16 +72,6 @@ export class BlockMask {
   }
 
   /**
-   * Each entry of the package brings its own copy of this class: a mask is known by what is in it.
-   *
-   * @internal
-   */
-  static [Symbol.hasInstance](value: unknown): boolean {
-    return typeof value === "object" && value !== null && "starts" in value && "parts" in value &&
-      "words" in value;
-  }
-
-  /**
    * From a predicate, which is asked about every (b, h, i, j).
    *
    * @throws {TypeError} A wrong kind of thing.
@@ -89,7 +79,8 @@ export class BlockMask {
    *
    * @example
    * ```ts
-   * import { attention, BlockMask } from "flashtile";
+   * import { attention } from "flashtile";
+   * import { BlockMask } from "flashtile/sparse";
    * const x = { data: new Float32Array([1, 2, 3, 4]), shape: [1, 1, 4, 1] };
    * const document = [0, 0, 1, 1];
    * const mask = BlockMask.from((b, h, i, j) => document[i] === document[j] && j <= i, [1, 1, 4, 4]);
@@ -111,7 +102,7 @@ export class BlockMask {
    *
    * @example
    * ```ts
-   * import { BlockMask } from "flashtile";
+   * import { BlockMask } from "flashtile/sparse";
    * const dense = { data: Uint8Array.from([1, 0, 1, 1]), dtype: "bool" as const, shape: [2, 2] };
    * const mask = BlockMask.fromTensor(dense);
    * console.log(mask.sees(0, 0, 0, 1), mask.sees(0, 0, 1, 0)); // false true
@@ -139,7 +130,7 @@ export class BlockMask {
    *
    * @example
    * ```ts
-   * import { BlockMask } from "flashtile";
+   * import { BlockMask } from "flashtile/sparse";
    * const int32 = (shape: number[], ...numbers: number[]) => ({ data: Int32Array.from(numbers), shape });
    * // Two rows of blocks: the first sees block 0, the second blocks 0 and 2.
    * const full = { counts: int32([1, 1, 2], 1, 2), indices: int32([1, 1, 2, 2], 0, 0, 0, 2) };

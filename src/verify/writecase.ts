@@ -1,8 +1,8 @@
 /** The inverse of case.ts: a case as a safetensors file that `readCase` gives back. */
-import { BlockMask } from "../sparse/blockmask.ts";
 import { writeSafetensors } from "../io/safetensors.ts";
 import type { FileTensor } from "../io/tensor.ts";
 import type { AttentionOptions, Vector } from "../options.ts";
+import { isBlockMask } from "../problem.ts";
 import { view } from "../tensor.ts";
 import type { Semantics } from "../semantics.ts";
 import { type Case, OUTPUTS } from "./case.ts";
@@ -20,7 +20,7 @@ export function writeCase(content: CaseToWrite): Uint8Array {
   put("q", content.q);
   put("k", content.k);
   put("v", content.v);
-  put("mask", options.mask instanceof BlockMask ? options.mask.toTensor() : options.mask);
+  put("mask", isBlockMask(options.mask) ? options.mask.toTensor() : options.mask);
   put("bias", options.bias);
   put("sink", options.sink);
   put("alibi_slopes", options.alibiSlopes);

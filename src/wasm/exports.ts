@@ -1,4 +1,7 @@
-/** What assembly/index.ts exports, as TypeScript sees it. Pointers are byte addresses, counts are elements. */
+/**
+ * What assembly/full.ts exports, of which assembly/index.ts has what attention needs. Pointers are byte addresses, counts
+ * are elements.
+ */
 export interface KernelExports extends TileExports, IntegerExports, ModelExports, DecodeExports {
   relaxed(): number;
   /** 96·steps flops on registers; the result means nothing. */

@@ -1,6 +1,7 @@
 /**
- * The kernel table: one row a kernel, the export of its scalar twin and the export that overrides it. Tests and
- * benches walk it, so that a kernel without a twin, or a twin without a test, shows.
+ * The kernel table: one row a kernel, the export of its scalar twin and the export that overrides it. Twins are in the
+ * full build alone (assembly/full.ts), for tests and benches, which walk the table so that a kernel without a twin, or
+ * a twin without a test, shows.
  */
 import type { KernelExports } from "./exports.ts";
 import type { Engine } from "./load.ts";

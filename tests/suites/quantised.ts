@@ -5,13 +5,13 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { metrics } from "../../src/calibrate/metrics.ts";
 import { type Precision, type Recipe, resolvePrecision } from "../../src/precision.ts";
 import { createProblem } from "../../src/problem.ts";
 import {
   attention as reference,
   type AttentionOptions,
   type AttentionResult,
-  metrics,
   type TensorInput,
 } from "../../src/reference/index.ts";
 import { type Arithmetic, FLOAT64, STORED } from "../../src/verify/arithmetic.ts";

@@ -12,7 +12,7 @@ import { createProblem, keyRange, type Problem } from "../../src/problem.ts";
 import { placeLse, placeOut } from "../../src/result.ts";
 import { elementReader, type TensorInput, type View } from "../../src/tensor.ts";
 import type { AttentionOptions } from "../../src/options.ts";
-import { deterministic } from "../../src/wasm/deterministic.ts";
+import { deterministicFull as deterministic } from "../../src/wasm/full.ts";
 import { instantiate } from "../../src/wasm/load.ts";
 
 export const engine = instantiate(deterministic);

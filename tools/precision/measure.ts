@@ -1,7 +1,8 @@
 /** One precision on one sample. */
 import { type Recipe } from "../../src/precision.ts";
 import { createProblem } from "../../src/problem.ts";
-import { attention, type Metrics, metrics } from "../../src/reference/index.ts";
+import { type Metrics, metrics } from "../../src/calibrate/metrics.ts";
+import { attention } from "../../src/reference/index.ts";
 import type { TensorInput } from "../../src/tensor.ts";
 import { FLOAT64 } from "../../src/verify/arithmetic.ts";
 import { forwardBounds } from "../../src/verify/bounds.ts";

@@ -2,7 +2,7 @@
  * 200 seeded attention problems over every option: what the determinism hashes are taken of. Pure JavaScript on the
  * public API, integer arithmetic only where numbers are made, so that every engine makes the same problems.
  */
-import { BlockMask } from "flashtile";
+import { BlockMask } from "flashtile/sparse";
 import { generator, tensor } from "./data.js";
 
 export const COUNT = 200;

@@ -1,9 +1,10 @@
 /**
  * Runs inside each runtime: what works there, and do the bits agree? Returns one row of the matrix.
  */
-import { attention, createRuntime, threadSupport } from "flashtile";
+import { attention, createRuntime } from "flashtile";
 import * as reference from "flashtile/reference";
 import { relaxed } from "flashtile/relaxed";
+import { threadSupport } from "flashtile/threads";
 import { COUNT, problem } from "./cases.js";
 import { conformance } from "./conformance.js";
 import { generator, tensor } from "./data.js";

@@ -24,7 +24,7 @@ export interface Metrics {
  *
  * @example
  * ```ts
- * import { metrics } from "flashtile/reference";
+ * import { metrics } from "flashtile/calibrate";
  * const want = { data: new Float32Array([3, 4]), shape: [2] };
  * const got = { data: new Float32Array([3, 4.5]), shape: [2] };
  * console.log(metrics(want, got).maxAbs); // 0.5

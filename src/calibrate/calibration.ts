@@ -38,7 +38,7 @@ const MOST_LAYERS = 1 << 20;
  *
  * @example
  * ```ts
- * import { parseCalibration, precisionOf } from "flashtile/reference";
+ * import { parseCalibration, precisionOf } from "flashtile/calibrate";
  * const layers = [{ layer: 3, precision: "int12", measured: [] }];
  * const calibration = parseCalibration(JSON.stringify({ version: 1, rule: "threshold", layers }));
  * console.log(precisionOf(calibration, 3), precisionOf(calibration, 4)); // int12 float32
@@ -58,7 +58,7 @@ export function precisionOf({ layers }: Calibration, layer: number, timestep?: n
  *
  * @example
  * ```ts
- * import { parseCalibration } from "flashtile/reference";
+ * import { parseCalibration } from "flashtile/calibrate";
  * const { rule, share } = parseCalibration('{"version": 1, "rule": "rank", "share": 0.3, "layers": []}');
  * console.log(rule, share); // rank 0.3
  * ```

@@ -14,7 +14,7 @@ import type { AttentionOptions } from "../options.ts";
 import { type Precision, recipes, resolvePrecision } from "../precision.ts";
 import type { AttentionResult } from "../result.ts";
 import { describe, type TensorInput } from "../tensor.ts";
-import { attention as reference } from "./attention.ts";
+import { attention as reference } from "../reference/index.ts";
 import { metrics } from "./metrics.ts";
 import type { Calibration, CalibrationMetric, LayerPrecision, Measured } from "./calibration.ts";
 
@@ -60,7 +60,7 @@ export interface CalibrateOptions {
  *
  * @example
  * ```ts
- * import { calibrate, precisionOf } from "flashtile/reference";
+ * import { calibrate, precisionOf } from "flashtile/calibrate";
  * const x = { data: Float32Array.from({ length: 256 }, (_, n) => Math.cos(n * n)), shape: [1, 1, 16, 16] };
  * const plan = await calibrate([{ layer: 0, q: x, k: x, v: x }], { candidates: ["int8", "int12"] });
  * console.log(precisionOf(plan, 0)); // int8
