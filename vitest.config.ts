@@ -5,6 +5,8 @@ export default defineConfig({
     include: ["tests/**/*.test.ts"],
     exclude: ["tests/platform/**", "**/node_modules/**"],
     testTimeout: 60_000,
+    // The default leaves a core idle, which is half of a machine of two.
+    maxWorkers: "100%",
     reporters: ["default", "./tests/support/closingLine.ts"],
   },
 });
