@@ -68,7 +68,8 @@ const smaller = {
         const { code } = await minify(text, {
           module: true,
           ecma: 2020,
-          compress: { passes: 3, keep_fargs: false },
+          // A function that is used once stays a function: as an expression in its caller it would be made at each call.
+          compress: { passes: 3, keep_fargs: false, reduce_funcs: false },
           format: { preserve_annotations: true },
         });
         mkdirSync(dirname(path), { recursive: true });
