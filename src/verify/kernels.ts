@@ -1,4 +1,6 @@
 /** The kernels of a runtime as a back end that cases are checked on. */
+import { unsupportedRecipe } from "../ops/quantised.ts";
+import { type Precision, resolvePrecision } from "../precision.ts";
 import type { AttentionResult } from "../result.ts";
 import type { Runtime } from "../runtime.ts";
 import type { TensorInput } from "../tensor.ts";
@@ -6,13 +8,16 @@ import { CaseFailure } from "./case.ts";
 import type { Backend, Computed } from "./check.ts";
 import { oracle } from "./oracle.ts";
 
-/** float64 inputs are the oracle's; whatever else the kernels lack, they say so and fail the case. */
+/**
+ * float64 inputs and recipes that are other machines' (tensor cores, their granularities) are the oracle's; whatever else
+ * the kernels lack, they say so and fail the case.
+ */
 export function kernels(runtime: Runtime): Backend {
   const name = runtime.kernels;
   return {
     name,
     forward(q, k, v, options): Computed<AttentionResult> {
-      if ([q, k, v].some(isDouble)) return oracle.forward(q, k, v, options);
+      if ([q, k, v].some(isDouble) || isForeign(options.precision)) return oracle.forward(q, k, v, options);
       return { ...runtime.sync.attention(q, k, v, options), path: "wasm" };
     },
     nodes: runtime.sync,
@@ -20,6 +25,11 @@ export function kernels(runtime: Runtime): Backend {
       throw new CaseFailure(`gradients: not available on ${name}`);
     },
   };
+}
+
+function isForeign(precision?: Precision): boolean {
+  const recipe = resolvePrecision(precision);
+  return recipe !== null && unsupportedRecipe(recipe) !== null;
 }
 
 function isDouble(input: TensorInput): boolean {
