@@ -3,7 +3,8 @@
  *
  * For each problem every (br, chunkRows, panelKeys) of a grid is timed in turn, round after round (A B C … A B C …),
  * and judged by its minimum; equal choices count once. The smallest of hundreds of noisy minima flatters itself, so
- * the fastest few meet the planner's choice once more, alternating, before their lead counts. The pattern picks
+ * the fastest few meet the planner's choice once more, turn by turn: what counts is the median of the quotients of
+ * neighbours in time, which a neighbour on the machine slows alike. The pattern picks
  * problems by what is printed of them, "#7 " the eighth. `--raw` prints one JSON object a problem instead, with all
  * minima in milliseconds.
  */
@@ -79,8 +80,8 @@ const oneSize = ({ N, M, D, E, group }: Problem): Tiles => ({
 /** Words a panel and a chunk of the grid may take together: 4 MiB. */
 const MEMORY = 2 ** 20;
 /** Seconds for all rounds of one problem, and for the last few choices; rounds. */
-const BUDGET = 6;
-const DUEL = 3;
+const BUDGET = 4;
+const DUEL = 5;
 const ROUNDS = { least: 2, sweep: 9, duel: 15, most: 300 };
 
 const engine = instantiate(deterministic);
@@ -88,7 +89,11 @@ const engine = instantiate(deterministic);
 interface Timed {
   readonly tiles: Tiles;
   min: number;
+  /** Of each round. */
+  readonly times: number[];
 }
+
+const timed = (tiles: Tiles): Timed => ({ tiles, min: Infinity, times: [] });
 
 function problemOf([H, G, N, M, D, E, options]: Row): Problem {
   const tensor = (heads: number, rows: number, width: number, seed: number) => ({
@@ -128,9 +133,17 @@ function rounds(problem: Problem, all: readonly Timed[], count: number, repeat: 
     // Each round starts elsewhere, so that nobody is always first.
     const start = Math.floor(round * all.length / count);
     for (const each of [...all.slice(start), ...all.slice(0, start)]) {
-      each.min = Math.min(each.min, time(problem, each.tiles, repeat));
+      each.times.push(time(problem, each.tiles, repeat));
+      each.min = Math.min(each.min, each.times[round]);
     }
   }
+}
+
+/** How much longer `a` takes than `b`, in the median of the rounds they share. */
+function slower(a: Timed, b: Timed): number {
+  const quotients = a.times.map((t, round) => t / b.times[round]).sort((x, y) => x - y);
+  const middle = quotients.length >> 1;
+  return (quotients.length % 2 ? quotients[middle] : (quotients[middle - 1] + quotients[middle]) / 2) - 1;
 }
 
 const say = ({ br, chunkRows, panelKeys }: Tiles) => `${br} × ${chunkRows} × ${panelKeys}`;
@@ -146,8 +159,8 @@ for (const [x, row] of PROBLEMS.entries()) {
   if (!name.includes(pattern)) continue;
   const problem = problemOf(row);
   const shape = shapeOf(problem);
-  const chosen = { tiles: chooseTiles(shape, SMALL_CACHES), min: Infinity };
-  const all: Timed[] = [chosen, ...grid(problem, chosen.tiles).map((tiles) => ({ tiles, min: Infinity }))];
+  const chosen = timed(chooseTiles(shape, SMALL_CACHES));
+  const all = [chosen, ...grid(problem, chosen.tiles).map(timed)];
   time(problem, chosen.tiles, 3);
   const once = time(problem, chosen.tiles, 3);
   const repeat = Math.max(1, Math.ceil(2 / once));
@@ -162,14 +175,14 @@ for (const [x, row] of PROBLEMS.entries()) {
   // Fresh minima for the planner's choice, one size for all and the five fastest.
   const same = (a: Tiles, b: Tiles) => Object.values(a).join() === Object.values(b).join();
   const known = all.find(({ tiles }) => same(tiles, oneSize(problem)));
-  const fixed = known ?? { tiles: oneSize(problem), min: Infinity };
+  const fixed = known ?? timed(oneSize(problem));
   const duel = [...new Set([chosen, fixed, ...[...all].sort((a, b) => a.min - b.min).slice(0, 5)])]
-    .map(({ tiles }) => ({ tiles, min: Infinity }));
+    .map(({ tiles }) => timed(tiles));
   const worst = Math.max(...all.map(({ min }) => min));
   const fights = DUEL * 1e3 / (duel.length * repeat * once);
   rounds(problem, duel, Math.floor(Math.min(ROUNDS.most, Math.max(ROUNDS.duel, fights))), repeat);
-  const best = duel.reduce((a, b) => b.min < a.min ? b : a);
-  const over = duel[0].min / best.min - 1;
+  const best = duel.reduce((a, b) => slower(duel[0], b) > slower(duel[0], a) ? b : a);
+  const over = slower(duel[0], best);
   const { seconds, pairs } = cost(shape, chosen.tiles, SMALL_CACHES);
   count++;
   if (over <= 0.05) near++;
@@ -181,7 +194,7 @@ for (const [x, row] of PROBLEMS.entries()) {
     `chosen ${say(chosen.tiles)}`.padEnd(26),
     `best ${say(best.tiles)}`.padEnd(24),
     `+${(100 * over).toFixed(1)} %`.padStart(8),
-    `one size +${(100 * (duel[fixed === chosen ? 0 : 1].min / best.min - 1)).toFixed(1)} %`.padStart(16),
+    `one size +${(100 * slower(duel[fixed === chosen ? 0 : 1], best)).toFixed(1)} %`.padStart(16),
     `worst +${(100 * (worst / best.min - 1)).toFixed(0)} %`.padStart(12),
     `(${all.length - 1} choices)`,
   ].join("  "));

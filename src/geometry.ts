@@ -30,9 +30,13 @@ export function dense(
     ? ["[B,H,N,D]", "[B,G,M,D]", "[B,G,M,E]"]
     : ["[B,N,H,D]", "[B,M,G,D]", "[B,M,G,E]"];
   const axes = layout === "bhnd" ? [0, 1, 2, 3] : [0, 2, 1, 3];
-  const q = permute(ranked("q", floating("q", qInput), 4, qName), axes);
-  const k = permute(ranked("k", floating("k", kInput), 4, kName), axes);
-  const v = permute(ranked("v", floating("v", vInput), 4, vName), axes);
+  const headed = (name: string, input: TensorInput, letters: string) => {
+    const source = ranked(name, floating(name, input), 4, letters);
+    return layout === "bhnd" ? source : permute(source, axes);
+  };
+  const q = headed("q", qInput, qName);
+  const k = headed("k", kInput, kName);
+  const v = headed("v", vInput, vName);
   const [B, H, N, D] = q.shape;
   const [, G, M] = k.shape;
   const E = v.shape[3];

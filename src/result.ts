@@ -81,5 +81,7 @@ function place(
 }
 
 function every(B: number, step: number): Float64Array {
-  return Float64Array.from({ length: B }, (_, b) => b * step);
+  const base = new Float64Array(B);
+  for (let b = 1; b < B; b++) base[b] = b * step;
+  return base;
 }

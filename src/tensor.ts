@@ -76,7 +76,7 @@ export function view(name: string, input: TensorInput): View {
     );
   }
   let data = input.data as TypedArray;
-  const array = Object.prototype.toString.call(data).slice(8, -1);
+  const array = String((data as { [Symbol.toStringTag]?: unknown } | null | undefined)?.[Symbol.toStringTag]);
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
   const told = input.dtype ?? input.type;
@@ -237,9 +237,13 @@ export function byteSize({ shape, dtype }: View): number {
 
 /** An array of integers out of anything array-like; bigints of onnxruntime's int64 tensors included. */
 export function integers(name: string, values: ArrayLike<number | bigint>): number[] {
-  const result = Array.from(values, Number);
-  const bad = result.findIndex((x) => !Number.isSafeInteger(x));
-  if (bad >= 0) throw new RangeError(`${name}[${bad}]: expected an integer, got ${values[bad]}`);
+  const result: number[] = [];
+  for (let x = 0; x < values.length; x++) {
+    result.push(Number(values[x]));
+    if (!Number.isSafeInteger(result[x])) {
+      throw new RangeError(`${name}[${x}]: expected an integer, got ${values[x]}`);
+    }
+  }
   return result;
 }
 

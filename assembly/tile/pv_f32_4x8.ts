@@ -3,7 +3,8 @@
  *
  * p_p: rows of P, 256 bytes apart (PV_LD: a compile-time stride puts the four rows into immediate offsets, +5 %);
  * v_p: strips of 8 columns, 64 keys each, [strips][64][8] (pack.ts); o_p: rows ldO bytes apart.
- * 2·4·8 flops a key from 6 loads, the same shape as the scores tile. keys ≥ 1, strips ≥ 1.
+ * 2·4·8 flops a key from 6 loads, four keys a turn in four blocks: the same shape as the scores tile, and its reasons.
+ * keys ≥ 1, strips ≥ 1.
  */
 import { madd } from "../math/madd";
 
@@ -20,21 +21,77 @@ export function pv_f32_4x8(p_p: usize, v_p: usize, keys: i32, strips: i32, o_p: 
     let p = p_p;
     let v = v_p;
     do {
-      const v0 = v128.load(v), v1 = v128.load(v, 16);
-      const p0 = v128.load32_splat(p);
-      o00 = madd(p0, v0, o00);
-      o01 = madd(p0, v1, o01);
-      const p1 = v128.load32_splat(p, 256);
-      o10 = madd(p1, v0, o10);
-      o11 = madd(p1, v1, o11);
-      const p2 = v128.load32_splat(p, 512);
-      o20 = madd(p2, v0, o20);
-      o21 = madd(p2, v1, o21);
-      const p3 = v128.load32_splat(p, 768);
-      o30 = madd(p3, v0, o30);
-      o31 = madd(p3, v1, o31);
-      v += 32;
-      p += 4;
+      {
+        const v0 = v128.load(v), v1 = v128.load(v, 16);
+        const p0 = v128.load32_splat(p);
+        o00 = madd(p0, v0, o00);
+        o01 = madd(p0, v1, o01);
+        const p1 = v128.load32_splat(p, 256);
+        o10 = madd(p1, v0, o10);
+        o11 = madd(p1, v1, o11);
+        const p2 = v128.load32_splat(p, 512);
+        o20 = madd(p2, v0, o20);
+        o21 = madd(p2, v1, o21);
+        const p3 = v128.load32_splat(p, 768);
+        o30 = madd(p3, v0, o30);
+        o31 = madd(p3, v1, o31);
+        v += 32;
+        p += 4;
+      }
+      if (p >= end) break;
+      {
+        const v0 = v128.load(v), v1 = v128.load(v, 16);
+        const p0 = v128.load32_splat(p);
+        o00 = madd(p0, v0, o00);
+        o01 = madd(p0, v1, o01);
+        const p1 = v128.load32_splat(p, 256);
+        o10 = madd(p1, v0, o10);
+        o11 = madd(p1, v1, o11);
+        const p2 = v128.load32_splat(p, 512);
+        o20 = madd(p2, v0, o20);
+        o21 = madd(p2, v1, o21);
+        const p3 = v128.load32_splat(p, 768);
+        o30 = madd(p3, v0, o30);
+        o31 = madd(p3, v1, o31);
+        v += 32;
+        p += 4;
+      }
+      if (p >= end) break;
+      {
+        const v0 = v128.load(v), v1 = v128.load(v, 16);
+        const p0 = v128.load32_splat(p);
+        o00 = madd(p0, v0, o00);
+        o01 = madd(p0, v1, o01);
+        const p1 = v128.load32_splat(p, 256);
+        o10 = madd(p1, v0, o10);
+        o11 = madd(p1, v1, o11);
+        const p2 = v128.load32_splat(p, 512);
+        o20 = madd(p2, v0, o20);
+        o21 = madd(p2, v1, o21);
+        const p3 = v128.load32_splat(p, 768);
+        o30 = madd(p3, v0, o30);
+        o31 = madd(p3, v1, o31);
+        v += 32;
+        p += 4;
+      }
+      if (p >= end) break;
+      {
+        const v0 = v128.load(v), v1 = v128.load(v, 16);
+        const p0 = v128.load32_splat(p);
+        o00 = madd(p0, v0, o00);
+        o01 = madd(p0, v1, o01);
+        const p1 = v128.load32_splat(p, 256);
+        o10 = madd(p1, v0, o10);
+        o11 = madd(p1, v1, o11);
+        const p2 = v128.load32_splat(p, 512);
+        o20 = madd(p2, v0, o20);
+        o21 = madd(p2, v1, o21);
+        const p3 = v128.load32_splat(p, 768);
+        o30 = madd(p3, v0, o30);
+        o31 = madd(p3, v1, o31);
+        v += 32;
+        p += 4;
+      }
     } while (p < end);
     v128.store(o_p, o00);
     v128.store(o_p, o01, 16);

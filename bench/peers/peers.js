@@ -98,8 +98,10 @@ export const PEERS = {
     };
   },
 
-  /** Needs Node 22 (iterator helpers). */
   "jax-js": async ({ H, N, D, causal, bnhd }) => {
+    if (typeof Iterator === "undefined") {
+      throw new Error("it calls iterator helpers, which Node has from version 22 on");
+    }
     const { init, defaultDevice, numpy: np, nn, jit } = await import(
       "@jax-js/jax"
     );

@@ -41,11 +41,11 @@ for (const problem of PROBLEMS) {
     times.map((t, x) => `${names[x]} ${t ? t.min.toFixed(2) : "–"}`).join("  "),
   );
 }
+// Who ran nothing, for a reason told above, has no column.
+const shown = [...names.keys()].filter((x) => rows.some(({ times }) => times[x]));
 const table = markdownTable([
-  ["one thread, float32; ms, minimum (median) [GFLOP/s]", ...names],
-  ...rows.map((
-    { problem, times },
-  ) => [problem.name, ...times.map((t) => cell(problem, t))]),
+  ["one thread, float32; ms, minimum (median) [GFLOP/s]", ...shown.map((x) => names[x])],
+  ...rows.map(({ problem, times }) => [problem.name, ...shown.map((x) => cell(problem, times[x]))]),
 ]);
 console.log(table);
 if (flags.readme) paste(table);
@@ -127,7 +127,7 @@ async function measure(problem) {
 
 function skip(name, problem, error) {
   console.error(
-    `${name} fails on ${problem.name}: ${String(error?.message ?? error).split("\n")[0]}`,
+    `${name} left out of ${problem.name}: ${String(error?.message ?? error).split("\n")[0]}`,
   );
   return null;
 }

@@ -44,7 +44,7 @@ export function* attentionSteps(
   const needLse = want.lse || semantics.emptyRow !== "zero";
   const { out, lse, written } = yield* forwardSteps(
     engine,
-    needLse ? { ...problem, want: { ...want, lse: true } } : problem,
+    needLse && !want.lse ? { ...problem, want: { ...want, lse: true } } : problem,
     options,
   );
   if (semantics.emptyRow !== "zero") fillEmptyRows(problem, out, lse as Float32Array, written);

@@ -61,8 +61,17 @@ export interface Buffers {
   readonly mask: Staged | null;
 }
 
-function isComplete(options: ForwardOptions): options is Tiles {
-  return options.br !== undefined && options.chunkRows !== undefined && options.panelKeys !== undefined;
+/** As told, and what isn't told as planned. */
+function tilesOf(problem: Problem, { br, chunkRows, panelKeys, caches }: ForwardOptions): Tiles {
+  if (br !== undefined && chunkRows !== undefined && panelKeys !== undefined) {
+    return { br, chunkRows, panelKeys };
+  }
+  const planned = chooseTiles(shapeOf(problem), caches ?? SMALL_CACHES);
+  return {
+    br: br ?? planned.br,
+    chunkRows: chunkRows ?? planned.chunkRows,
+    panelKeys: panelKeys ?? planned.panelKeys,
+  };
 }
 
 /** Everything at once, before the first view is made: nothing grows while heads are computed. */
@@ -76,9 +85,7 @@ export function allocate(
   const Ep = Math.max(1, (E + 7) >> 3) * 8;
   const rowOfK = roundUp(D, multiple) * bytes;
   const written = options.written !== undefined;
-  const { br, chunkRows, panelKeys } = isComplete(options)
-    ? options
-    : { ...chooseTiles(shapeOf(problem), options.caches ?? SMALL_CACHES), ...options };
+  const { br, chunkRows, panelKeys } = tilesOf(problem, options);
   const wide = Math.min(panelKeys, written ? WRITTEN.keys : Infinity);
   const staging = stagedBytes(problem);
   // Where keys are packed again for each chunk, few keys and many rows are the better half megabyte.

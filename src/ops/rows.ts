@@ -21,6 +21,11 @@ function unbounded({ causal, chunk, left, right }: Problem): boolean {
   return !causal && chunk === 0 && left.every((n) => n === OPEN) && right.every((n) => n === OPEN);
 }
 
+/** True if what a row sees depends on its query alone. */
+export function headsAlike({ left, right, sinkTokens }: Problem): boolean {
+  return [left, right, sinkTokens].every((values) => values.every((n) => n === values[0]));
+}
+
 /** Fills 4 int32 a row (lo, hi, sink, pos) for rows r0 … r0 + count, repeats the last up to a multiple of 4. */
 export function fillBounds(
   target: Int32Array,
@@ -33,18 +38,21 @@ export function fillBounds(
   const n = problem.queryLength[b];
   const M = problem.keyLength[b];
   const open = unbounded(problem);
+  const shift = problem.semantics.alibi === "relative" ? 0 : problem.offset[b];
   const span: Span = { lo: M, hi: 0, sink: 0 };
   let at = 0;
   for (let r = r0; r < r0 + count; r++, at += 4) {
-    const h = g * problem.group + Math.floor(r / n);
     const i = r % n;
-    let lo = 0, hi = M;
-    if (!open) ({ lo, hi } = keyRange(problem, b, h, i));
-    const sink = lo > 0 ? Math.min(problem.sinkTokens[h], hi) : 0;
+    let lo = 0, hi = M, sink = 0;
+    if (!open) {
+      const h = g * problem.group + Math.floor(r / n);
+      ({ lo, hi } = keyRange(problem, b, h, i));
+      if (lo > 0) sink = Math.min(problem.sinkTokens[h], hi);
+    }
     target[at] = lo;
     target[at + 1] = hi;
     target[at + 2] = sink;
-    target[at + 3] = i + (problem.semantics.alibi === "relative" ? 0 : problem.offset[b]);
+    target[at + 3] = i + shift;
     if (lo < hi) {
       if (lo < span.lo) span.lo = lo;
       if (hi > span.hi) span.hi = hi;

@@ -42,10 +42,10 @@ export function stageRows(
   const target = stage.at + to * width * 4;
   const n = count * width;
   if (column === 1 && source.dtype === "float32") {
-    copyRows(arena.f32(target, n), source.data as Float32Array, first, row, width, count);
+    copyRows(arena.floats, target >> 2, source.data as Float32Array, first, row, width, count);
   } else if (column === 1 && (source.dtype === "float16" || source.dtype === "bfloat16")) {
     const words = stage.at + stage.rows * width * 4 + 64;
-    copyRows(arena.u16(words, n), source.data as Uint16Array, first, row, width, count);
+    copyRows(arena.u16(words, n), 0, source.data as Uint16Array, first, row, width, count);
     if (source.dtype === "float16") kernels.convert_f16_f32(words, target, n);
     else kernels.convert_bf16_f32(words, target, n);
   } else {
@@ -60,6 +60,7 @@ export function stageRows(
 
 function copyRows<T extends Float32Array | Uint16Array>(
   out: T,
+  at: number,
   data: T,
   first: number,
   row: number,
@@ -67,10 +68,10 @@ function copyRows<T extends Float32Array | Uint16Array>(
   count: number,
 ): void {
   if (row === width || count === 1) {
-    out.set(data.subarray(first, first + count * width));
+    out.set(data.subarray(first, first + count * width), at);
     return;
   }
-  for (let i = 0, at = 0; i < count; i++, first += row) {
+  for (let i = 0; i < count; i++, first += row) {
     for (let d = 0; d < width; d++) out[at++] = data[first + d];
   }
 }

@@ -22,7 +22,16 @@ export function shapeOf(problem: Problem): Shape {
   }
   const open = (side: number) => side >= OPEN ? Infinity : side;
   return {
-    ...{ B, H, G, N, M, D, E, left: open(left), right: open(right), offset: B > 0 ? offset[0] : 0 },
+    B,
+    H,
+    G,
+    N,
+    M,
+    D,
+    E,
+    left: open(left),
+    right: open(right),
+    offset: B > 0 ? offset[0] : 0,
     staged: stagedBytes(problem),
   };
 }

@@ -18,6 +18,7 @@ export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly #limit: number;
   #top = BASE;
+  #floats: Float32Array | null = null;
 
   /** `limit` is in bytes and counts the whole memory, tables included. */
   constructor(memory: WebAssembly.Memory, limit: number) {
@@ -49,6 +50,11 @@ export class Arena {
     return start;
   }
 
+  /** The whole memory, made anew only where it has grown: a view costs as much as copying 1000 floats. */
+  get floats(): Float32Array {
+    return this.#floats ??= new Float32Array(this.memory.buffer);
+  }
+
   f32(pointer: number, length: number): Float32Array {
     return new Float32Array(this.memory.buffer, pointer, length);
   }
@@ -70,6 +76,7 @@ export class Arena {
     const pages = Math.ceil((end - this.size) / PAGE);
     try {
       this.memory.grow(pages);
+      this.#floats = null;
     } catch (cause) {
       throw noMemory(end, this.#limit, cause);
     }
