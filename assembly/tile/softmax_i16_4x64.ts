@@ -8,7 +8,7 @@
  *
  * SageAttention's P is relative to the row's maximum; relative to the tile's, keys far below an attention sink keep all
  * their bits. l counts in units of top and is summed from p before it is rounded. P has no scale to look for: the
- * largest weight of every tile is exactly top, no code is larger, and sums of P·V cannot overflow (pv_i16_4x8.ts).
+ * largest weight of every tile is exactly top, no code is larger, and sums of P·V cannot overflow (pv_i16_4x16.ts).
  *
  * As softmax_f32_4x64.ts: S = −∞ gives 0, t = −∞ counts as 0 in the exponent; NaN ends in l of its row (its codes are
  * anything). c_p, m_p, l_p: 4 floats; w_p: 4 and 80 bytes to work in; table_p: exp2_table

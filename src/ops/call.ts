@@ -101,7 +101,7 @@ export class ForwardCall {
     this.write({
       ...{ q_p: at.q, k_p: panel.k, v_p: panel.v, bounds_p: at.bounds, scratch_p: at.scratch },
       ...{ m_p: at.m, l_p: at.l, o_p: at.o, out_p: at.o, lse_p: at.lse },
-      ...{ D, E, strips: Math.max(1, (E + 7) >> 3), br: buffers.br },
+      ...{ D, E, strips: buffers.strips, br: buffers.br },
       softcap,
       slope_p: alibiSlopes ? at.slope : 0,
       bias_p: buffers.bias?.at ?? 0,

@@ -6,7 +6,7 @@
  *   per chunk of rows             Q → codes, a unit a row; q·k̄
  *
  * Codes, units and the tiles in which P is rounded are those of src/reference/sage.ts; kernels: assembly/ops/quantised.ts
- * and the tiles qk_i16_4x8, softmax_i16_4x64, pv_i16_4x8. Means, units and codes belong to the head and the row, so
+ * and the tiles qk_i16_4x16, softmax_i16_4x64, pv_i16_4x16. Means, units and codes belong to the head and the row, so
  * neither chunk nor panel nor batch changes a bit.
  *
  * Quantisation would hide NaN and ∞, and huge numbers overflow: keys with such numbers (2^60 in Q or K, 2^88 in V) are in
@@ -35,7 +35,7 @@ const LARGE_V = (127 + 88) << 23;
 const SMALLEST = 2 ** -126;
 const LARGEST = 3.4028234663852886e38;
 
-const CODES = { element: { bytes: 2, multiple: 2 }, flags: task.QUANTISED };
+const CODES = { element: { bytes: 2, multiple: 2, columns: 16 }, flags: task.QUANTISED };
 
 /** Why the kernels don't compute this recipe, or null if they do. */
 export function unsupportedRecipe(
@@ -80,7 +80,7 @@ export class QuantisedCall extends ForwardCall {
     this.#recipe = recipe;
     this.#limits = { qk, v };
     this.#scores = problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
-    const Ep = Math.max(8, roundUp(E, 8));
+    const Ep = roundUp(E, 16);
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
       kUnit: arena.alloc(this.keys * 4),
@@ -183,7 +183,7 @@ export class QuantisedCall extends ForwardCall {
     eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
       kernels.pack_rows_i16(
-        ...[stage.at, D, rows, D, panel.k + at * row, 8, own.meanK, this.#seen ? own.seen + j : 0] as const,
+        ...[stage.at, D, rows, D, panel.k + at * row, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
         ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
     });
@@ -197,7 +197,7 @@ export class QuantisedCall extends ForwardCall {
     const { E, v } = this.problem;
     const { stage, panel } = this.buffers;
     const own = this.#own;
-    const Ep = roundUp(E, 8);
+    const Ep = roundUp(E, 16);
     eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
       kernels.pack_v_i16(
