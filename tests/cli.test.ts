@@ -194,7 +194,9 @@ describe("flashtile verify", () => {
     const [exact, rough] = [plain, coarse].map(({ stdout }) => JSON.parse(stdout).cases[0].outputs.o);
     expect(rough.maxAbs).toBeGreaterThan(1e4 * exact.maxAbs);
     expect(rough.bound).toBeGreaterThan(1e4 * exact.bound);
-    const gradients = await flashtile("verify", names[0], ...forward);
+    const asked = await flashtile("verify", names[0], ...forward, "--json");
+    expect(Object.keys(JSON.parse(asked.stdout).cases[0].outputs)).toEqual(["o", "lse"]);
+    const gradients = await flashtile("verify", names[0], ...forward, "--outputs", "o,dq");
     expect(gradients.stdout).toMatch(/^FAIL d64_f16 precision: /);
     expect(gradients.code).toBe(1);
   });
