@@ -23,5 +23,6 @@ export { forward_i16 } from "./ops/quantised";
 export { column_sums_f32, dot_rows_f32, pack_rows_i16, pack_v_i16 } from "./tile/quantise";
 export { qk_i16_4x16, qk_i16_4x16_scalar } from "./tile/qk_i16_4x16";
 export { pv_i16_4x16, pv_i16_4x16_scalar } from "./tile/pv_i16_4x16";
+export { narrow_i8, pv_i8_4x16, qk_i8_4x16 } from "./tile/i8_4x16";
 export { exp2_table, softmax_i16_4x64, softmax_i16_4x64_scalar } from "./tile/softmax_i16_4x64";
 export { softmax_f32_4x64, softmax_f32_4x64_scalar } from "./tile/softmax_f32_4x64";

@@ -34,6 +34,8 @@ const PRECISIONS: [string, Precision][] = [
   ["int12", "int12"],
   ["int8", "int8"],
   ["int8, P and V int8", sage({ ...own, qk: "int8", pv: "int8", smoothV: true })],
+  ["int7", sage({ ...own, qk: "int7", pv: "int7", smoothV: true })],
+  ["int7, P and V int12", sage({ ...own, qk: "int7", pv: "int12", smoothV: true })],
   ["int16", sage({ ...own, qk: "int16", pv: "int16" })],
   ["int4, P and V int12", sage({ ...own, qk: "int4", pv: "int12", smoothV: true })],
   ["int12, nothing smoothed", sage({ ...own, qk: "int12", pv: "int12", smoothK: false })],
@@ -87,7 +89,7 @@ describe.each(PRECISIONS)("%s on the kernels", (label, precision) => {
         ...[
           fc.integer({ min: 60, max: 300 }),
           fc.constantFrom(7, 16, 64),
-          fc.constantFrom(8, 20, 33),
+          fc.constantFrom(8, 20, 33, 64),
         ] as const,
       ).map(([[H, G], N, M, D, E]) => [1, H, G, N, M, D, E]),
       seed: fc.nat(1000),

@@ -61,7 +61,7 @@ export function pv_i16_4x16(
 /** Each operation rounds, in both builds: integer modes give the same bits everywhere. */
 // @ts-ignore: decorator
 @inline
-function join(
+export function join(
   o: usize,
   a: v128,
   b: v128,

@@ -85,6 +85,26 @@ export interface IntegerExports {
     unit_p: number,
     limit: number,
   ): void;
+  /** Relaxed build only, like the tiles of bytes: elsewhere they do nothing. */
+  narrow_i8(
+    src: number,
+    dst: number,
+    count: number,
+    w: number,
+    offset: number,
+    sum_p: number,
+    quads: number,
+  ): void;
+  qk_i8_4x16(
+    q_p: number,
+    k_p: number,
+    quads: number,
+    strips: number,
+    unit_p: number,
+    sum_p: number,
+    s_p: number,
+  ): void;
+  pv_i8_4x16: PvCodes;
   exp2_table(dst_p: number, factor: number, shift: number): void;
   qk_i16_4x16: QkCodes;
   qk_i16_4x16_scalar: QkCodes;
