@@ -38,31 +38,31 @@ export function integerTileCases({ kernels, arena }: Engine, D: number): BenchCa
   };
   return [
     {
-      name: `qk_i16_4x8 D=${D}`,
+      name: `qk_i16_4x16 D=${D}`,
       flops: CALLS * 2 * 4 * 64 * D,
       run: () => {
-        for (let i = 0; i < CALLS; i++) kernels.qk_i16_4x8(a + strip(i) * D * 8, b, D / 2, 8, units, s);
+        for (let i = 0; i < CALLS; i++) kernels.qk_i16_4x16(a + strip(i) * D * 8, b, D / 2, 4, units, s);
       },
       check: () =>
         agree(
-          () => kernels.qk_i16_4x8_scalar(a, b, D / 2, 8, units, s),
-          () => kernels.qk_i16_4x8(a, b, D / 2, 8, units, s),
+          () => kernels.qk_i16_4x16_scalar(a, b, D / 2, 4, units, s),
+          () => kernels.qk_i16_4x16(a, b, D / 2, 4, units, s),
           s,
           256,
         ),
     },
     {
-      name: `pv_i16_4x8 E=${D}`,
+      name: `pv_i16_4x16 E=${D}`,
       flops: CALLS * 2 * 4 * 64 * D,
       run: () => {
         for (let i = 0; i < CALLS; i++) {
-          kernels.pv_i16_4x8(p, b, 32, strips, units, state, o + strip(i) * D * 16, D * 4);
+          kernels.pv_i16_4x16(p, b, 32, strips, units, state, o + strip(i) * D * 16, D * 4);
         }
       },
       check: () =>
         agree(
-          () => kernels.pv_i16_4x8_scalar(p, b, 32, strips, units, state, o, D * 4),
-          () => kernels.pv_i16_4x8(p, b, 32, strips, units, state, o, D * 4),
+          () => kernels.pv_i16_4x16_scalar(p, b, 32, strips, units, state, o, D * 4),
+          () => kernels.pv_i16_4x16(p, b, 32, strips, units, state, o, D * 4),
           o,
           4 * D,
         ),

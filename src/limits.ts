@@ -3,7 +3,7 @@
  * lanes, as i32x4.dot_i16x8_s adds them, are part of the sum. The oracle and the kernels both take them from here.
  */
 
-const LIMITS = { int4: 7, int8: 127, int12: 2047, int16: 32767 } as const;
+const LIMITS = { int4: 7, int7: 63, int8: 127, int12: 2047, int16: 32767 } as const;
 
 /**
  * Of Q and K: `terms` products of two codes are at most terms·L² ≤ 2³¹ − 1. 12 bits fit up to D = 512: 512·2047² =
@@ -19,6 +19,7 @@ export function integerLimit(type: keyof typeof LIMITS, terms: number): number {
  * left 64·8192·4095 = 2 146 959 360. A power of two for P costs nothing to multiply by.
  */
 export const valueLimits = {
+  int7: { p: 127, v: 63 },
   int8: { p: 127, v: 127 },
   int12: { p: 4096, v: 2047 },
   int16: { p: 8192, v: 4095 },

@@ -10,11 +10,14 @@
 import { oneOf } from "./check.ts";
 import { sage, type SageOptions } from "./sage.ts";
 
-/** Type of Q and K in S = QKᵀ; "int16" has as many bits as 32-bit sums of D products leave room for. */
-export type ScoreType = "float32" | "int16" | "int12" | "int8" | "int4" | "fp4";
+/**
+ * Type of Q and K in S = QKᵀ; "int7" is what products of bytes leave room for (assembly/tile/i8_4x16.ts), "int16" has
+ * as many bits as 32-bit sums of D products do.
+ */
+export type ScoreType = "float32" | "int16" | "int12" | "int8" | "int7" | "int4" | "fp4";
 
-/** Type of P and V in O = PV; "fp8" is E4M3. */
-export type ValueType = "float32" | "fp16" | "fp8" | "fp8e5m2" | "int16" | "int12" | "int8" | "fp4";
+/** Type of P and V in O = PV; "fp8" is E4M3, "int7" 7 bits of P, which has no sign, and 7 of V with it. */
+export type ValueType = "float32" | "fp16" | "fp8" | "fp8e5m2" | "int16" | "int12" | "int8" | "int7" | "fp4";
 
 /** Which rows of a head share one scale; see src/reference/groups.ts. */
 export type Granularity = "tensor" | "block" | "warp" | "thread" | "token";

@@ -25,7 +25,7 @@ export interface SageOptions {
   readonly warpQ?: number;
 }
 
-const SCORE_TYPES: readonly ScoreType[] = ["float32", "int16", "int12", "int8", "int4", "fp4"];
+const SCORE_TYPES: readonly ScoreType[] = ["float32", "int16", "int12", "int8", "int7", "int4", "fp4"];
 const GRANULARITIES: readonly Granularity[] = ["tensor", "block", "warp", "thread", "token"];
 /** Which accumulators a type of P·V has; the first where the version's own isn't among them. */
 const ACCUMULATORS: Readonly<Record<ValueType, readonly Accumulator[]>> = {
@@ -36,6 +36,7 @@ const ACCUMULATORS: Readonly<Record<ValueType, readonly Accumulator[]>> = {
   int16: ["float32"],
   int12: ["float32"],
   int8: ["float32"],
+  int7: ["float32"],
   fp4: ["float32"],
 };
 /** Accumulators that carry O from tile to tile in units of V's codes. */

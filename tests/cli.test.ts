@@ -208,7 +208,9 @@ describe("flashtile verify", () => {
       expect(JSON.parse(run.stdout).cases.map((one: { path: string; ok: boolean }) => [one.path, one.ok]))
         .toEqual(names.map(() => [path, true]));
     }
-    const gradients = await flashtile("verify", names[0], ...forward);
+    const asked = await flashtile("verify", names[0], ...forward, "--json");
+    expect(Object.keys(JSON.parse(asked.stdout).cases[0].outputs)).toEqual(["o", "lse"]);
+    const gradients = await flashtile("verify", names[0], ...forward, "--outputs", "o,dq");
     expect(gradients.stdout).toMatch(/^FAIL d64_f16 precision: /);
     expect(gradients.code).toBe(1);
   });

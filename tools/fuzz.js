@@ -8,6 +8,7 @@ const LONG = [
   ["tests/forward.fuzz.test.ts", 50_000],
   ["tests/io.fuzz.test.ts", 30_000],
   ["tests/quantisedbounds.test.ts", 5_000],
+  ["tests/quantisedkernels.test.ts", 5_000],
 ];
 
 process.chdir(new URL("..", import.meta.url).pathname);

@@ -10,11 +10,12 @@
  *
  * The row's constant scale·q·k̄ that smoothing took away enters the scores only where it can be seen (SCORES), and lse.
  */
-import { pv_i16_4x8, pv_i16_4x8_scalar } from "../tile/pv_i16_4x8";
-import { qk_i16_4x8, qk_i16_4x8_scalar } from "../tile/qk_i16_4x8";
+import { pv_i16_4x16, pv_i16_4x16_scalar } from "../tile/pv_i16_4x16";
+import { qk_i16_4x16, qk_i16_4x16_scalar } from "../tile/qk_i16_4x16";
 import { softmax_i16_4x64, softmax_i16_4x64_scalar } from "../tile/softmax_i16_4x64";
+import { narrowRows, pv_i8_4x16, qk_i8_4x16 } from "../tile/i8_4x16";
 import { forward_f32, Strip } from "./forward";
-import { QUANTISED, SCORES, Task, twins } from "./task";
+import { BYTES_PV, BYTES_QK, QUANTISED, SCORES, Task, twins } from "./task";
 
 /** Scratch: four floats behind S, where the float32 path has flags. */
 const WEIGHTS: usize = 1024;
@@ -27,14 +28,20 @@ export function forward_i16(t: Task): void {
 /** S of four rows and the keys from ≤ j < to of a tile, in units of the row of Q; in natural ones with SCORES. */
 export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   const from = s.from, to = s.to;
-  const pairs = (t.D + 1) >> 1, strips = (to - from) >> 3;
-  const q_p = t.q_p + (<usize> row) * ((<usize> pairs) << 2);
+  const pairs = (t.D + 1) >> 1, strips = (to - from) >> 4;
   const key = <usize> (j0 - t.key0 + from);
-  const k_p = t.k_p + key * ((<usize> pairs) << 2);
   const unit_p = t.k_unit_p + (key << 2);
   const s_p = t.scratch_p + ((<usize> from) << 2);
-  if (twins(t)) qk_i16_4x8_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
-  else qk_i16_4x8(q_p, k_p, pairs, strips, unit_p, s_p);
+  if (ASC_FEATURE_RELAXED_SIMD && (t.flags & BYTES_QK) != 0) {
+    const D = <usize> t.D, sum_p = t.q_sum_p + ((<usize> row) << 2);
+    qk_i8_4x16(t.q_p + (<usize> row) * D, t.k_p + key * D, pairs >> 1, strips, unit_p, sum_p, s_p);
+    if (t.flags & SCORES) restore(t, row, from, to);
+    return;
+  }
+  const q_p = t.q_p + (<usize> row) * ((<usize> pairs) << 2);
+  const k_p = t.k_p + key * ((<usize> pairs) << 2);
+  if (twins(t)) qk_i16_4x16_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
+  else qk_i16_4x16(q_p, k_p, pairs, strips, unit_p, s_p);
   if (t.flags & SCORES) restore(t, row, from, to);
 }
 
@@ -54,10 +61,16 @@ export function values_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   const c_p = t.c_p + state, m_p = t.m_p + state, l_p = t.l_p + state, w_p = scratch + WEIGHTS;
   if (twins(t)) {
     softmax_i16_4x64_scalar(scratch, from, to, c_p, m_p, l_p, o_p, strips, t.table_p, w_p);
-    pv_i16_4x8_scalar(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
+    pv_i16_4x16_scalar(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
   } else {
     softmax_i16_4x64(scratch, from, to, c_p, m_p, l_p, o_p, strips, t.table_p, w_p);
-    pv_i16_4x8(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
+    if (ASC_FEATURE_RELAXED_SIMD && (t.flags & BYTES_PV) != 0) {
+      narrowRows(scratch, from, to);
+      const bytes_p = t.v_p + (tile << 9) + ((<usize> from) << 3);
+      pv_i8_4x16(scratch + <usize> from, bytes_p, ((pairs + 3) >> 2) << 1, strips, unit_p, w_p, o_p, ldO);
+      return;
+    }
+    pv_i16_4x16(p_p, v_p, pairs, strips, unit_p, w_p, o_p, ldO);
   }
 }
 

@@ -73,6 +73,8 @@ export class Task {
   /** The code of P = 1, and exp2_table of it. */
   top: f32;
   table_p: usize;
+  /** With BYTES_QK, per row: −64·(sum of its codes), int32. */
+  q_sum_p: usize;
 }
 
 /** Row states start here: m = −∞, l = 0, O = 0. */
@@ -91,6 +93,9 @@ export const SLOPED_BIAS: i32 = 32;
 export const SINK_IN_LSE: i32 = 64;
 /** Q, K, P and V are codes. */
 export const QUANTISED: i32 = 128;
+/** Q and K, P and V are 7-bit codes in bytes (tile/i8_4x16.ts). */
+export const BYTES_QK: i32 = 256;
+export const BYTES_PV: i32 = 512;
 
 /** False, and nothing is left of the twins, where the build doesn't define TWINS (tools/kernels.js). */
 export function twins(t: Task): bool {

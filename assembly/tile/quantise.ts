@@ -4,8 +4,8 @@
  *
  *   unit = amax/L     code = round(x·(L/amax)), ties to even, |code| ≤ L            amax counts as at least L·2^−126
  *
- *   pack_rows_i16   Q, K [rows][D] → [rows/w][⌈D/2⌉][w][2], w = 4 or 8      a unit for each row
- *   pack_v_i16      V [rows][E]    → [rows/64][E/8][32][8][2]               a unit for each 64 rows of a column
+ *   pack_rows_i16   Q, K [rows][D] → [rows/w][⌈D/2⌉][w][2], w = 4 or 16     a unit for each row
+ *   pack_v_i16      V [rows][E]    → [rows/64][2·⌈E/16⌉][32][8][2]         a unit for each 64 rows of a column
  *
  * The codes and units of src/reference/quantise.ts bit for bit. Adding 1.5·2^23 leaves the rounded number in the low
  * bits. ld is in elements; a row may be read up to 28 bytes past its end. Rows that don't count (their byte of seen_p
@@ -112,13 +112,9 @@ export function pack_rows_i16(
     const l = f32x4.splat(limit);
     v128.store(unit_p, f32x4.div(amax, l));
     const inverse = f32x4.mul(f32x4.div(l, amax), f32x4.splat(mul));
-    if (width == 4) {
-      packGroup(r0, r1, r2, r3, mean_p, D, dst_p, 16, inverse);
-      dst_p += group;
-    } else {
-      packGroup(r0, r1, r2, r3, mean_p, D, dst_p + ((<usize> (i & 4)) << 2), 32, inverse);
-      if (i & 4) dst_p += 2 * group;
-    }
+    const within = <usize> (i & (width - 1));
+    packGroup(r0, r1, r2, r3, mean_p, D, dst_p + (within << 2), (<usize> width) << 2, inverse);
+    if (within + 4 == <usize> width) dst_p += group * ((<usize> width) >> 2);
     src_p += 4 * step;
   }
 }
@@ -200,7 +196,10 @@ function codes2(x_p: usize, m: f32, n: f32, inverse: f32, pair: bool): i32 {
   return (a & 0xffff) | (b << 16);
 }
 
-/** A tile of 64 rows after the other, the last one as it is: P is 0 where it has no row. unit_p: 8·⌈E/8⌉ a tile. */
+/**
+ * A tile of 64 rows after the other, the last one as it is: P is 0 where it has no row. Strips come in pairs, of which
+ * an odd last one gets a copy of the first beside it. unit_p: 16·⌈E/16⌉ a tile.
+ */
 export function pack_v_i16(
   src_p: usize,
   ld: i32,
@@ -216,8 +215,8 @@ export function pack_v_i16(
   for (let j0: i32 = 0; j0 < rows; j0 += 64, src_p += step << 6) {
     const count = min(rows - j0, 64);
     const seen = seen_p ? seen_p + <usize> j0 : 0;
-    for (let e: i32 = 0; e < E; e += 8, unit_p += 32, dst_p += 1024) {
-      const column = (<usize> e) << 2;
+    for (let e: i32 = 0; e < ((E + 15) & ~15); e += 8, unit_p += 32, dst_p += 1024) {
+      const column = e < E ? (<usize> e) << 2 : 0;
       packStripV(src_p + column, step, count, dst_p, mean_p + column, seen, unit_p, limit);
     }
   }

@@ -8,7 +8,7 @@
  *
  * SageAttention's P is relative to the row's maximum; relative to the tile's, keys far below an attention sink keep all
  * their bits. l counts in units of top and is summed from p before it is rounded. P has no scale to look for: the
- * largest weight of every tile is exactly top, no code is larger, and sums of P·V cannot overflow (pv_i16_4x8.ts).
+ * largest weight of every tile is exactly top, no code is larger, and sums of P·V cannot overflow (pv_i16_4x16.ts).
  *
  * As softmax_f32_4x64.ts: S = −∞ gives 0, t = −∞ counts as 0 in the exponent; NaN ends in l of its row (its codes are
  * anything). c_p, m_p, l_p: 4 floats; w_p: 4 and 80 bytes to work in; table_p: exp2_table
@@ -88,22 +88,35 @@ function tops4(a: v128, b: v128, c: v128, d: v128): v128 {
 
 /**
  * S of a row → codes; returns 4 partial sums of p, of 16. The exponent's magic number also rounds p: one register less.
+ * In three passes over the row, which fit the registers: 5 % (V8 11) to 13 % (JavaScriptCore) less time than in one.
  */
 export function codeRow(s: usize, codes: usize, span: usize, m: v128, c: v128, table_p: usize): v128 {
-  const k0 = v128.load(table_p);
-  const k1 = v128.load(table_p, 16);
+  const k0 = v128.load(table_p), k1 = v128.load(table_p, 16);
+  const end = s + span;
+  let at = s;
+  do {
+    v128.store(at, f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(at), m), c), k0));
+    v128.store(at, f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(at, 16), m), c), k0), 16);
+    v128.store(at, f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(at, 32), m), c), k0), 32);
+    v128.store(at, f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(at, 48), m), c), k0), 48);
+    at += 64;
+  } while (at < end);
   const k2 = v128.load(table_p, 32);
   const k3 = v128.load(table_p, 48);
   const k4 = v128.load(table_p, 64);
   const k5 = v128.load(table_p, 80);
   const k6 = v128.load(table_p, 96);
-  let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0;
-  const end = s + span;
+  at = s;
   do {
-    const p0 = power(f32x4.mul(f32x4.sub(v128.load(s), m), c), k0, k1, k2, k3, k4, k5, k6);
-    const p1 = power(f32x4.mul(f32x4.sub(v128.load(s, 16), m), c), k0, k1, k2, k3, k4, k5, k6);
-    const p2 = power(f32x4.mul(f32x4.sub(v128.load(s, 32), m), c), k0, k1, k2, k3, k4, k5, k6);
-    const p3 = power(f32x4.mul(f32x4.sub(v128.load(s, 48), m), c), k0, k1, k2, k3, k4, k5, k6);
+    v128.store(at, power(v128.load(at), k1, k2, k3, k4, k5, k6));
+    v128.store(at, power(v128.load(at, 16), k1, k2, k3, k4, k5, k6), 16);
+    v128.store(at, power(v128.load(at, 32), k1, k2, k3, k4, k5, k6), 32);
+    v128.store(at, power(v128.load(at, 48), k1, k2, k3, k4, k5, k6), 48);
+    at += 64;
+  } while (at < end);
+  let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0;
+  do {
+    const p0 = v128.load(s), p1 = v128.load(s, 16), p2 = v128.load(s, 32), p3 = v128.load(s, 48);
     y0 = f32x4.add(y0, p0);
     y1 = f32x4.add(y1, p1);
     y2 = f32x4.add(y2, p2);
@@ -121,15 +134,14 @@ export function codeRow(s: usize, codes: usize, span: usize, m: v128, c: v128, t
 /** 2^t. */
 function one4(t: v128, k: usize): v128 {
   const a = v128.load(k, 32), b = v128.load(k, 48), c = v128.load(k, 64), d = v128.load(k, 80);
-  const p = power(t, v128.load(k), v128.load(k, 16), a, b, c, d, v128.load(k, 96));
+  const p = power(f32x4.pmax(t, v128.load(k)), v128.load(k, 16), a, b, c, d, v128.load(k, 96));
   return f32x4.mul(p, v128.load(k, 112));
 }
 
-/** top·2^t; nothing fuses. */
+/** top·2^t, t not below the table's least; nothing fuses. */
 // @ts-ignore: decorator
 @inline
-function power(t: v128, k0: v128, k1: v128, k2: v128, k3: v128, k4: v128, k5: v128, k6: v128): v128 {
-  t = f32x4.pmax(t, k0);
+function power(t: v128, k1: v128, k2: v128, k3: v128, k4: v128, k5: v128, k6: v128): v128 {
   const z = f32x4.add(t, k1);
   const f = f32x4.sub(t, f32x4.sub(z, k1));
   let p = f32x4.add(f32x4.mul(f, k2), k3);

@@ -29,7 +29,11 @@ export function addVerifyCommand(program: Command, io: Io, exit: (code: number) 
     .addOption(backendOption())
     .addOption(precisionOption())
     .option("--threads <N>", "threads of the kernels (default: 1)", count)
-    .option("--outputs <LIST>", `compare only these of ${OUTPUTS.join(",")}`, outputList)
+    .option(
+      "--outputs <LIST>",
+      `compare only these of ${OUTPUTS.join(",")} (default: all; with --precision o,lse)`,
+      outputList,
+    )
     .option("--json", "print one JSON object instead")
     .action((paths: string[], options: Options) => verifyCommand(paths, options, io, exit));
 }

@@ -35,19 +35,22 @@ export interface Staged {
   readonly at: number;
 }
 
-/** Packed Q, K and V: bytes of an element, and the multiple that rows of Q and K are padded to. */
+/** Packed Q, K and V: bytes of an element, and the multiples that rows of Q and K, and those of V and O, are padded to. */
 export interface Element {
   readonly bytes: number;
   readonly multiple: number;
+  readonly columns: number;
 }
 
-export const FLOAT32: Element = { bytes: 4, multiple: 1 };
+export const FLOAT32: Element = { bytes: 4, multiple: 1, columns: 8 };
 
 export interface Buffers {
   /** Rows of a block, query rows of a chunk, keys of a panel. */
   readonly br: number;
   readonly rows: number;
   readonly keys: number;
+  /** Of 8 columns of V and O. */
+  readonly strips: number;
   readonly stage: Stage;
   readonly panel: Panel;
   readonly at: Readonly<
@@ -79,10 +82,10 @@ export function allocate(
   arena: Arena,
   problem: Problem,
   options: ForwardOptions,
-  { bytes, multiple }: Element = FLOAT32,
+  { bytes, multiple, columns }: Element = FLOAT32,
 ): Buffers {
   const { D, E, N, M, group, bias, mask, blocks, dropout } = problem;
-  const Ep = Math.max(1, (E + 7) >> 3) * 8;
+  const Ep = roundUp(Math.max(1, E), columns);
   const rowOfK = roundUp(D, multiple) * bytes;
   const written = options.written !== undefined;
   const { br, chunkRows, panelKeys } = tilesOf(problem, options);
@@ -108,6 +111,7 @@ export function allocate(
     br,
     rows,
     keys,
+    strips: Ep >> 3,
     stage: { at: arena.alloc(stageBytes(width)), rows: sliceRows(width) },
     panel: {
       k: arena.alloc(keys * rowOfK),

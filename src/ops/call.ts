@@ -31,7 +31,9 @@ export interface ForwardResult {
   readonly kernels: Set<ForwardKernel>;
 }
 
-export type ForwardKernel = "forward_f32" | "forward_i16";
+type Entry = "forward_f32" | "forward_i16";
+/** Those of bytes replace the i16 tiles within forward_i16. */
+export type ForwardKernel = Entry | "qk_i8_4x16" | "pv_i8_4x16";
 
 /** What another arithmetic than float32 changes (src/ops/quantised.ts). */
 export interface Variant {
@@ -47,7 +49,7 @@ export class ForwardCall {
   /** Query rows that `loadRows` takes, keys that `loadKeys` takes. */
   readonly rows: number;
   readonly keys: number;
-  protected readonly kernel: ForwardKernel = "forward_f32";
+  protected readonly kernel: Entry = "forward_f32";
   protected readonly engine: Engine;
   protected readonly problem: Problem;
   protected readonly buffers: Buffers;
@@ -116,7 +118,7 @@ export class ForwardCall {
       lse_p: at.lse,
       D,
       E,
-      strips: Math.max(1, (E + 7) >> 3),
+      strips: buffers.strips,
       br: buffers.br,
       softcap,
       slope_p: alibiSlopes ? at.slope : 0,

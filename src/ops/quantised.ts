@@ -6,7 +6,7 @@
  *   per chunk of rows             Q → codes, a unit a row; q·k̄
  *
  * Codes, units and the tiles in which P is rounded are those of src/reference/sage.ts; kernels: assembly/ops/quantised.ts
- * and the tiles qk_i16_4x8, softmax_i16_4x64, pv_i16_4x8. Means, units and codes belong to the head and the row, so
+ * and the tiles qk_i16_4x16, softmax_i16_4x64, pv_i16_4x16. Means, units and codes belong to the head and the row, so
  * neither chunk nor panel nor batch changes a bit.
  *
  * Quantisation would hide NaN and ∞, and huge numbers overflow: keys with such numbers (2^60 in Q or K, 2^88 in V) are in
@@ -35,7 +35,7 @@ const LARGE_V = (127 + 88) << 23;
 const SMALLEST = 2 ** -126;
 const LARGEST = 3.4028234663852886e38;
 
-const CODES = { element: { bytes: 2, multiple: 2 }, flags: task.QUANTISED };
+const ELEMENT = { bytes: 2, multiple: 2, columns: 16 };
 
 /** Why the kernels don't compute this recipe, or null if they do. */
 export function unsupportedRecipe(
@@ -60,9 +60,11 @@ export class QuantisedCall extends ForwardCall {
   readonly #scores: boolean;
   /** Per key of the panel; per column and tile of the panel; per row; per column of K and of V; zeros. */
   readonly #own: Record<
-    "kUnit" | "vUnit" | "unit" | "shift" | "c" | "meanK" | "meanV" | "zeros" | "sums" | "seen",
+    "kUnit" | "vUnit" | "unit" | "shift" | "c" | "qSum" | "meanK" | "meanV" | "zeros" | "sums" | "seen",
     number
   >;
+  /** Codes of Q and K, of V, in bytes: 7 bits on the relaxed build. */
+  readonly #bytes: { qk: boolean; v: boolean };
   /** Of (b, g): keys that some query sees, if not all; those with numbers for float32; rows left to it. */
   #seen: Uint8Array | null = null;
   readonly #bad = new Set<number>();
@@ -70,17 +72,26 @@ export class QuantisedCall extends ForwardCall {
   #exact: Exact | null = null;
 
   constructor(engine: Engine, problem: Problem, options: ForwardOptions) {
-    super(engine, problem, options, CODES);
+    const recipe = problem.precision as Recipe;
+    const fast = engine.name === "relaxed" && !options.scalar;
+    const bytes = {
+      qk: fast && recipe.qk === "int7" && problem.D % 8 === 0,
+      v: fast && recipe.pv === "int7",
+    };
+    const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0);
+    super(engine, problem, options, { element: ELEMENT, flags: task.QUANTISED | flags });
     const { arena, kernels } = engine;
     const { D, E, M } = problem;
-    const recipe = problem.precision as Recipe;
+    this.#bytes = bytes;
+    if (bytes.qk) this.result.kernels.add("qk_i8_4x16");
+    if (bytes.v) this.result.kernels.add("pv_i8_4x16");
     const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
     const { p, v } = valueLimits[recipe.pv as keyof typeof valueLimits];
     this.#options = options;
     this.#recipe = recipe;
     this.#limits = { qk, v };
     this.#scores = problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
-    const Ep = Math.max(8, roundUp(E, 8));
+    const Ep = roundUp(E, 16);
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
       kUnit: arena.alloc(this.keys * 4),
@@ -88,6 +99,7 @@ export class QuantisedCall extends ForwardCall {
       unit: perRow(),
       shift: perRow(),
       c: perRow(),
+      qSum: perRow(),
       meanK: arena.alloc(roundUp(D, 8) * 4),
       meanV: arena.alloc(Ep * 4),
       zeros: arena.alloc(roundUp(D, 8) * 4),
@@ -101,7 +113,7 @@ export class QuantisedCall extends ForwardCall {
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
     this.write({
       ...{ k_unit_p: own.kUnit, v_unit_p: own.vUnit, unit_p: own.unit, shift_p: own.shift, c_p: own.c },
-      ...{ mean_p: recipe.smoothV ? own.meanV : 0, table_p: table, top: p },
+      ...{ mean_p: recipe.smoothV ? own.meanV : 0, q_sum_p: own.qSum, table_p: table, top: p },
       // Units and shifts are in natural units as they are.
       scale: 1,
     });
@@ -180,12 +192,15 @@ export class QuantisedCall extends ForwardCall {
     const { stage, panel } = this.buffers;
     const own = this.#own;
     const row = roundUp(D, 2) * 2;
+    const bytes = this.#bytes.qk;
     eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
+      const to = panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
-        ...[stage.at, D, rows, D, panel.k + at * row, 8, own.meanK, this.#seen ? own.seen + j : 0] as const,
+        ...[stage.at, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
         ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
+      if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 16) * (D / 4), 16, 64, 0, 0);
     });
     // Who sees a bad key has a score that is NaN.
     const units = arena.f32(own.kUnit, end - start);
@@ -197,13 +212,16 @@ export class QuantisedCall extends ForwardCall {
     const { E, v } = this.problem;
     const { stage, panel } = this.buffers;
     const own = this.#own;
-    const Ep = roundUp(E, 8);
+    const Ep = roundUp(E, 16);
+    const bytes = this.#bytes.v;
     eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
+      const to = panel.v + at * Ep * (bytes ? 1 : 2);
       kernels.pack_v_i16(
-        ...[stage.at, E, rows, E, panel.v + at * Ep * 2, own.meanV, this.#seen ? own.seen + j : 0] as const,
+        ...[stage.at, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
         ...[own.vUnit + at / 64 * Ep * 4, this.#limits.v] as const,
       );
+      if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 64) * (Ep / 8) * 16, 8, 0, 0, 0);
     });
     return { poisoned: false, bits: 0 };
   }
@@ -232,12 +250,16 @@ export class QuantisedCall extends ForwardCall {
     const { D } = this.problem;
     const { sign, size } = this;
     const { stage, at: { q } } = this.buffers;
-    const { unit, shift, c, meanK, zeros } = this.#own;
+    const { unit, shift, c, qSum, meanK, zeros } = this.#own;
     const at = first * 4;
+    const to = q + first * (this.#bytes.qk ? D : roundUp(D, 2) * 2);
     kernels.pack_rows_i16(
-      ...[stage.at, D, count, D, q + first * roundUp(D, 2) * 2, 4, zeros, 0] as const,
+      ...[stage.at, D, count, D, to, 4, zeros, 0] as const,
       ...[unit + at, this.#limits.qk, sign] as const,
     );
+    if (this.#bytes.qk) {
+      kernels.narrow_i8(to, to, Math.ceil(count / 4) * (D / 4), 4, 0, qSum + at, D / 4);
+    }
     kernels.dot_rows_f32(stage.at, D, count, D, meanK, shift + at, sign);
     const padded = roundUp(count, 4);
     const units = arena.f32(unit + at, padded);

@@ -6,7 +6,7 @@ const FIELDS = [
   ...["slope_p", "bias_p", "bias_step", "mask_p", "mask_step"] as const,
   ...["E", "out_p", "lse_p", "sink_p", "unscale", "br"] as const,
   ...["blocks_p", "blocks_ld", "drop_p", "threshold", "keep", "visited", "masked"] as const,
-  ...["k_unit_p", "v_unit_p", "unit_p", "shift_p", "c_p", "mean_p", "top", "table_p"] as const,
+  ...["k_unit_p", "v_unit_p", "unit_p", "shift_p", "c_p", "mean_p", "top", "table_p", "q_sum_p"] as const,
 ];
 const FLOATS: ReadonlySet<string> = new Set(["c", "scale", "softcap", "unscale", "keep", "top"]);
 /** The word of each field within the record. */
@@ -30,6 +30,8 @@ export const CAP_LAST = 16;
 export const SLOPED_BIAS = 32;
 export const SINK_IN_LSE = 64;
 export const QUANTISED = 128;
+export const BYTES_QK = 256;
+export const BYTES_PV = 512;
 
 /** Writes fields of the task at `pointer`; `words` and `floats` view the whole memory. */
 export function writeTask(

@@ -18,6 +18,8 @@ import { type Align, defaults, presets, type Semantics, type SemanticsName } fro
 
 /** Names of the outputs, in the order in which they are reported. */
 export const OUTPUTS = ["o", "lse", "dq", "dk", "dv", "dbias", "dsink"] as const;
+/** Those that a precision is for: gradients have none but float32. */
+export const FORWARD_OUTPUTS = ["o", "lse"] as const;
 export type OutputName = (typeof OUTPUTS)[number];
 
 export interface Case {

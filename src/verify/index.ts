@@ -7,7 +7,7 @@ import { readSafetensors, type Safetensors } from "../io/safetensors.ts";
 import { isOnnxCase } from "../onnx/case.ts";
 import type { Precision } from "../precision.ts";
 import { createRuntime, type Runtime } from "../index.ts";
-import { CaseFailure, caseOf, inPrecision, OUTPUTS } from "./case.ts";
+import { CaseFailure, caseOf, FORWARD_OUTPUTS, inPrecision, OUTPUTS } from "./case.ts";
 import { type Backend, type CaseReport, checkCase } from "./check.ts";
 import { kernels } from "./kernels.ts";
 import { checkOnnxCase } from "./onnx.ts";
@@ -22,7 +22,7 @@ export interface VerifyOptions {
   readonly name?: string;
   /** The float64 oracle, the deterministic kernels (default), a runtime of yours, or any attention of yours. */
   readonly backend?: "reference" | "deterministic" | Runtime | Backend;
-  /** Compare only these of o, lse, dq, dk, dv, dbias, dsink. */
+  /** Compare only these of o, lse, dq, dk, dv, dbias, dsink; with `precision`, o and lse unless said otherwise. */
   readonly outputs?: readonly string[];
   readonly precision?: Precision;
 }
@@ -89,7 +89,8 @@ export function verifyFile(
       });
     }
     const content = inPrecision(caseOf(file, source), precision);
-    return checkCase({ ...content, name }, backend, outputs ?? new Set(OUTPUTS));
+    const all = content.options.precision === undefined ? OUTPUTS : FORWARD_OUTPUTS;
+    return checkCase({ ...content, name }, backend, outputs ?? new Set(all));
   } catch (error) {
     if (!(error instanceof CaseFailure)) throw error;
     return { name, path: null, outputs: {}, ok: false, failure: error.message };

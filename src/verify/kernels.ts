@@ -1,6 +1,6 @@
 /** The kernels of a runtime as a back end that cases are checked on. */
 import { unsupportedRecipe } from "../ops/quantised.ts";
-import { type Precision, resolvePrecision } from "../precision.ts";
+import { resolvePrecision } from "../precision.ts";
 import type { AttentionResult } from "../result.ts";
 import type { Runtime } from "../runtime.ts";
 import type { TensorInput } from "../tensor.ts";
@@ -9,15 +9,18 @@ import type { Backend, Computed } from "./check.ts";
 import { oracle } from "./oracle.ts";
 
 /**
- * float64 inputs and recipes that are other machines' (tensor cores, their granularities) are the oracle's; whatever else
- * the kernels lack, they say so and fail the case.
+ * float64 inputs and recipes that only the oracle computes are the oracle's, and the report's `path` says so; whatever
+ * else the kernels lack, they say so and fail the case.
  */
 export function kernels(runtime: Runtime): Backend {
   const name = runtime.kernels;
   return {
     name,
     forward(q, k, v, options): Computed<AttentionResult> {
-      if ([q, k, v].some(isDouble) || isForeign(options.precision)) return oracle.forward(q, k, v, options);
+      const recipe = resolvePrecision(options.precision);
+      if ([q, k, v].some(isDouble) || (recipe && unsupportedRecipe(recipe))) {
+        return oracle.forward(q, k, v, options);
+      }
       return { ...runtime.sync.attention(q, k, v, options), path: "wasm" };
     },
     nodes: runtime.sync,
@@ -25,11 +28,6 @@ export function kernels(runtime: Runtime): Backend {
       throw new CaseFailure(`gradients: not available on ${name}`);
     },
   };
-}
-
-function isForeign(precision?: Precision): boolean {
-  const recipe = resolvePrecision(precision);
-  return recipe !== null && unsupportedRecipe(recipe) !== null;
 }
 
 function isDouble(input: TensorInput): boolean {

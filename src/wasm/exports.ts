@@ -88,16 +88,36 @@ export interface IntegerExports {
     unit_p: number,
     limit: number,
   ): void;
+  /** Relaxed build only, like the tiles of bytes: elsewhere they do nothing. */
+  narrow_i8(
+    src: number,
+    dst: number,
+    count: number,
+    w: number,
+    offset: number,
+    sum_p: number,
+    quads: number,
+  ): void;
+  qk_i8_4x16(
+    q_p: number,
+    k_p: number,
+    quads: number,
+    strips: number,
+    unit_p: number,
+    sum_p: number,
+    s_p: number,
+  ): void;
+  pv_i8_4x16: PvCodes;
   exp2_table(dst_p: number, factor: number, shift: number): void;
-  qk_i16_4x8: QkCodes;
-  qk_i16_4x8_scalar: QkCodes;
+  qk_i16_4x16: QkCodes;
+  qk_i16_4x16_scalar: QkCodes;
   softmax_i16_4x64: SoftmaxCodes;
   softmax_i16_4x64_scalar: SoftmaxCodes;
-  pv_i16_4x8: PvCodes;
-  pv_i16_4x8_scalar: PvCodes;
+  pv_i16_4x16: PvCodes;
+  pv_i16_4x16_scalar: PvCodes;
 }
 
-/** S[4, 8·strips] = codes·codes·unit of the key; rows of S are 256 bytes apart. */
+/** S[4, 16·strips] = codes·codes·unit of the key; rows of S are 256 bytes apart. */
 export type QkCodes = (
   q_p: number,
   k_p: number,
@@ -121,7 +141,7 @@ export type SoftmaxCodes = (
   w_p: number,
 ) => void;
 
-/** O[4, 8·strips] += codes·codes·unit of the column·w; ldO in bytes. */
+/** O[4, 8·strips] += codes·codes·unit of the column·w; strips even, ldO in bytes. */
 export type PvCodes = (
   p_p: number,
   v_p: number,
