@@ -53,7 +53,10 @@ export function runProgram([command, ...args], folder, entry) {
   return JSON.parse(line.slice(4));
 }
 
-/** Milliseconds that the first attention adds to an empty script: the median over pairs of fresh processes. */
+/**
+ * Milliseconds that the first attention adds to an empty script: the fastest of so many fresh processes with it less the
+ * fastest without, taken in turn. Whatever else the machine does only adds.
+ */
 export function coldStart([command, ...args], folder, pairs = 25) {
   const time = (entry) => {
     const start = performance.now();
@@ -66,6 +69,11 @@ export function coldStart([command, ...args], folder, pairs = 25) {
     }
     return performance.now() - start;
   };
-  const added = Array.from({ length: pairs }, () => -time("empty.js") + time("cold.js"));
-  return added.sort((a, b) => a - b)[pairs >> 1];
+  let empty = Infinity;
+  let cold = Infinity;
+  for (let n = 0; n < pairs; n++) {
+    empty = Math.min(empty, time("empty.js"));
+    cold = Math.min(cold, time("cold.js"));
+  }
+  return cold - empty;
 }
