@@ -13,6 +13,13 @@ quantisedSuite("int12 on the kernels", attention, "int12", options);
 quantisedSuite("int8 on the kernels", attention, "int8", options);
 quantisedSuite("int16 on the kernels", attention, sage({ ...own, qk: "int16", pv: "int16" }), options);
 quantisedSuite(
+  "int8 and float32 on the kernels",
+  attention,
+  sage({ ...own, qk: "int8", pv: "float32" }),
+  options,
+);
+quantisedSuite("int7 on the kernels", attention, sage({ ...own, qk: "int7", pv: "int7" }), options);
+quantisedSuite(
   "int4 and int8 on the kernels",
   attention,
   sage({ ...own, qk: "int4", smoothQ: false, pv: "int8" }),

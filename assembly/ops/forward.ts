@@ -21,7 +21,7 @@ import { score_f32_64 } from "../tile/score_f32_64";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
 import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
 import { addMean, scores_i16, values_i16 } from "./quantised";
-import { FIRST, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
+import { FIRST, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
 
 /** Scratch: S [4][64] floats, then one flag a key (1 = masked), one bit a key (1 = seen), then the strips' bounds. */
 const FLAGS: usize = 1024;
@@ -104,7 +104,7 @@ export function spanOf(t: Task, row: i32, at: i32): Strip {
 function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   const scratch = t.scratch_p;
   if (!scores(t, row, j0, s)) return;
-  if (t.flags & QUANTISED) {
+  if ((t.flags & (QUANTISED | PLAIN_PV)) == QUANTISED) {
     values_i16(t, row, j0, s);
     return;
   }

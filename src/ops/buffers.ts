@@ -35,14 +35,15 @@ export interface Staged {
   readonly at: number;
 }
 
-/** Packed Q, K and V: bytes of an element, and the multiples that rows of Q and K, and those of V and O, are padded to. */
+/** Packed Q and K, and V: bytes of an element, and the multiples that their rows (V's and O's) are padded to. */
 export interface Element {
   readonly bytes: number;
+  readonly valueBytes: number;
   readonly multiple: number;
   readonly columns: number;
 }
 
-export const FLOAT32: Element = { bytes: 4, multiple: 1, columns: 8 };
+export const FLOAT32: Element = { bytes: 4, valueBytes: 4, multiple: 1, columns: 8 };
 
 export interface Buffers {
   /** Rows of a block, query rows of a chunk, keys of a panel. */
@@ -82,7 +83,7 @@ export function allocate(
   arena: Arena,
   problem: Problem,
   options: ForwardOptions,
-  { bytes, multiple, columns }: Element = FLOAT32,
+  { bytes, valueBytes, multiple, columns }: Element = FLOAT32,
 ): Buffers {
   const { D, E, N, M, group, bias, mask, blocks, dropout } = problem;
   const Ep = roundUp(Math.max(1, E), columns);
@@ -115,7 +116,7 @@ export function allocate(
     stage: { at: arena.alloc(stageBytes(width)), rows: sliceRows(width) },
     panel: {
       k: arena.alloc(keys * rowOfK),
-      v: arena.alloc(keys * Ep * bytes),
+      v: arena.alloc(keys * Ep * valueBytes),
       poison: arena.alloc((keys / 64 + 1) * 4),
       keys,
     },

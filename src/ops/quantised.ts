@@ -35,7 +35,9 @@ const LARGE_V = (127 + 88) << 23;
 const SMALLEST = 2 ** -126;
 const LARGEST = 3.4028234663852886e38;
 
-const ELEMENT = { bytes: 2, multiple: 2, columns: 16 };
+const CODES = { bytes: 2, valueBytes: 2, multiple: 2, columns: 16 };
+/** With P and V in float32. */
+const HALF = { bytes: 2, valueBytes: 4, multiple: 2, columns: 8 };
 
 /** Why the kernels don't compute this recipe, or null if they do. */
 export function unsupportedRecipe(
@@ -46,6 +48,7 @@ export function unsupportedRecipe(
   if (granularity.k !== "token") return `precision.granularity.k "${granularity.k}"`;
   if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
   if (smoothQ) return "precision.smoothQ";
+  if (pv === "float32") return null;
   if (!pv.startsWith("int")) return `precision.pv "${pv}"`;
   if (pScale !== "tile") return `precision.pScale "${pScale}"`;
   if (vScale !== "tile") return `precision.vScale "${vScale}"`;
@@ -65,6 +68,9 @@ export class QuantisedCall extends ForwardCall {
   >;
   /** Codes of Q and K, of V, in bytes: 7 bits on the relaxed build. */
   readonly #bytes: { qk: boolean; v: boolean };
+  /** P and V in float32; the code of P = 1. */
+  readonly #plain: boolean;
+  readonly #top: number;
   /** Of (b, g): keys that some query sees, if not all; those with numbers for float32; rows left to it. */
   #seen: Uint8Array | null = null;
   readonly #bad = new Set<number>();
@@ -78,19 +84,23 @@ export class QuantisedCall extends ForwardCall {
       qk: fast && recipe.qk === "int7" && problem.D % 8 === 0,
       v: fast && recipe.pv === "int7",
     };
-    const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0);
-    super(engine, problem, options, { element: ELEMENT, flags: task.QUANTISED | flags });
+    const plain = recipe.pv === "float32";
+    const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0) |
+      (plain ? task.PLAIN_PV | task.SCORES : 0);
+    super(engine, problem, options, { element: plain ? HALF : CODES, flags: task.QUANTISED | flags });
     const { arena, kernels } = engine;
     const { D, E, M } = problem;
     this.#bytes = bytes;
     if (bytes.qk) this.result.kernels.add("qk_i8_4x16");
     if (bytes.v) this.result.kernels.add("pv_i8_4x16");
     const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
-    const { p, v } = valueLimits[recipe.pv as keyof typeof valueLimits];
+    const { p, v } = plain ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
+    this.#plain = plain;
+    this.#top = p;
     this.#options = options;
     this.#recipe = recipe;
     this.#limits = { qk, v };
-    this.#scores = problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
+    this.#scores = plain || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
     const Ep = roundUp(E, 16);
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
@@ -113,9 +123,10 @@ export class QuantisedCall extends ForwardCall {
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
     this.write({
       ...{ k_unit_p: own.kUnit, v_unit_p: own.vUnit, unit_p: own.unit, shift_p: own.shift, c_p: own.c },
-      ...{ mean_p: recipe.smoothV ? own.meanV : 0, q_sum_p: own.qSum, table_p: table, top: p },
+      ...{ mean_p: recipe.smoothV && !plain ? own.meanV : 0, q_sum_p: own.qSum, table_p: table, top: p },
       // Units and shifts are in natural units as they are.
       scale: 1,
+      ...(plain && { c: LOG2E }),
     });
   }
 
@@ -139,6 +150,8 @@ export class QuantisedCall extends ForwardCall {
     this.#seen = seen;
     if (seen) this.engine.arena.u8(this.#own.seen, seen.length).set(seen);
     yield* this.#means(k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
+    // What float32 does with V needs no mean: Σp·v = Σp·(v − v̄) + v̄·Σp.
+    if (this.#plain) return;
     yield* this.#means(v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
   }
 
@@ -207,7 +220,8 @@ export class QuantisedCall extends ForwardCall {
     for (const j of this.#bad) if (start <= j && j < end) units[j - start] = NaN;
   }
 
-  override loadValues(b: number, g: number, start: number, end: number) {
+  override loadValues(b: number, g: number, start: number, end: number, scale: number) {
+    if (this.#plain) return super.loadValues(b, g, start, end, scale);
     const { kernels } = this.engine;
     const { E, v } = this.problem;
     const { stage, panel } = this.buffers;
@@ -226,12 +240,12 @@ export class QuantisedCall extends ForwardCall {
     return { poisoned: false, bits: 0 };
   }
 
-  override scanValues(): number {
-    return 0;
+  override scanValues(b: number, g: number, start: number, end: number): number {
+    return this.#plain ? super.scanValues(b, g, start, end) : 0;
   }
 
-  override finish(b: number, g: number, r0: number, count: number): void {
-    super.finish(b, g, r0, count, valueLimits[this.#recipe.pv as keyof typeof valueLimits].p);
+  override finish(b: number, g: number, r0: number, count: number, scale: number): void {
+    super.finish(b, g, r0, count, this.#plain ? scale : this.#top);
   }
 
   override loadRows(b: number, g: number, r0: number, count: number): Span {

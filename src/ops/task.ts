@@ -32,6 +32,7 @@ export const SINK_IN_LSE = 64;
 export const QUANTISED = 128;
 export const BYTES_QK = 256;
 export const BYTES_PV = 512;
+export const PLAIN_PV = 1024;
 
 /** Writes fields of the task at `pointer`; `words` and `floats` view the whole memory. */
 export function writeTask(

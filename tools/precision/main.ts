@@ -47,6 +47,8 @@ function rowsOf(measured: Map<string, Measurement>): string {
 const extra: [string, Recipe][] = [
   ["int16 (all the bits of 32-bit sums)", { ...recipes.int12, qk: "int16", pv: "int16" }],
   ["int8, P and V int8", { ...recipes.int8, pv: "int8" }],
+  ["int7, P and V int12", { ...recipes.int8, qk: "int7" }],
+  ["int7, P and V int7", { ...recipes.int8, qk: "int7", pv: "int7" }],
   ["int8, P and V E4M3", sage({ ...recipes.int8, pv: "fp8" })],
   ["int4, P and V int12", { ...recipes.int8, qk: "int4" }],
 ];

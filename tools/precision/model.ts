@@ -45,6 +45,8 @@ const onKernels: Mode[] = [
   ...variants("int12", recipes.int12),
   ...variants("int8", recipes.int8),
   ...variants("int8, P and V int8", { ...recipes.int8, pv: "int8" }),
+  ...variants("int7, P and V int12", { ...recipes.int8, qk: "int7" }),
+  ...variants("int7, P and V int7", { ...recipes.int8, qk: "int7", pv: "int7" }),
   ...variants("int4, P and V int12", { ...recipes.int8, qk: "int4" }),
   ...variants("int4, P and V int8", { ...recipes.int8, qk: "int4", pv: "int8" }),
 ];
