@@ -21,7 +21,7 @@ import { score_f32_64 } from "../tile/score_f32_64";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
 import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
 import { addMean, scores_i16, values_i16 } from "./quantised";
-import { FIRST, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
+import { FIRST, NATURAL, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
 
 /** Scratch: S [4][64] floats, then one flag a key (1 = masked), one bit a key (1 = seen), then the strips' bounds. */
 const FLAGS: usize = 1024;
@@ -226,11 +226,11 @@ export function finish_f32(t: Task): void {
   const E = <usize> t.E;
   const quantised = (t.flags & QUANTISED) != 0;
   // lse in natural units: c·S·ln 2 is scale·S, and S itself after the scores pass.
-  let unit = t.flags & SCORES ? 1 : <f64> t.scale, shift: f64 = 0;
+  let unit = t.flags & NATURAL ? 1 : <f64> t.scale, shift: f64 = 0;
   for (let r: usize = 0; r < <usize> t.rows; r++) {
     const codes = load<f32>(t.l_p + (r << 2));
     const l = quantised ? codes / t.top : codes;
-    if (quantised && !(t.flags & SCORES)) {
+    if (quantised && !(t.flags & NATURAL)) {
       unit = <f64> load<f32>(t.unit_p + (r << 2));
       shift = <f64> load<f32>(t.shift_p + (r << 2));
     }

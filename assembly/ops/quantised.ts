@@ -15,7 +15,7 @@ import { qk_i16_4x16, qk_i16_4x16_scalar } from "../tile/qk_i16_4x16";
 import { softmax_i16_4x64, softmax_i16_4x64_scalar } from "../tile/softmax_i16_4x64";
 import { narrowRows, pv_i8_4x16, qk_i8_4x16 } from "../tile/i8_4x16";
 import { forward_f32, Strip } from "./forward";
-import { BYTES_PV, BYTES_QK, QUANTISED, SCORES, Task, twins } from "./task";
+import { BYTES_PV, BYTES_QK, NATURAL, QUANTISED, Task, twins } from "./task";
 
 /** Scratch: four floats behind S, where the float32 path has flags. */
 const WEIGHTS: usize = 1024;
@@ -25,7 +25,7 @@ export function forward_i16(t: Task): void {
   forward_f32(t);
 }
 
-/** S of four rows and the keys from ≤ j < to of a tile, in units of the row of Q; in natural ones with SCORES. */
+/** S of four rows and the keys from ≤ j < to of a tile, in units of the row of Q; in natural ones with NATURAL. */
 export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   const from = s.from, to = s.to;
   const pairs = (t.D + 1) >> 1, strips = (to - from) >> 4;
@@ -35,14 +35,14 @@ export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
   if (ASC_FEATURE_RELAXED_SIMD && (t.flags & BYTES_QK) != 0) {
     const D = <usize> t.D, sum_p = t.q_sum_p + ((<usize> row) << 2);
     qk_i8_4x16(t.q_p + (<usize> row) * D, t.k_p + key * D, pairs >> 1, strips, unit_p, sum_p, s_p);
-    if (t.flags & SCORES) restore(t, row, from, to);
+    if (t.flags & NATURAL) restore(t, row, from, to);
     return;
   }
   const q_p = t.q_p + (<usize> row) * ((<usize> pairs) << 2);
   const k_p = t.k_p + key * ((<usize> pairs) << 2);
   if (twins(t)) qk_i16_4x16_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
   else qk_i16_4x16(q_p, k_p, pairs, strips, unit_p, s_p);
-  if (t.flags & SCORES) restore(t, row, from, to);
+  if (t.flags & NATURAL) restore(t, row, from, to);
 }
 
 /** Softmax and values of four rows against one tile. */

@@ -96,8 +96,10 @@ export const QUANTISED: i32 = 128;
 /** Q and K, P and V are 7-bit codes in bytes (tile/i8_4x16.ts). */
 export const BYTES_QK: i32 = 256;
 export const BYTES_PV: i32 = 512;
-/** P and V are float32, whatever Q and K are: SCORES is set, c is log2(e) and `top` 1. */
+/** P and V are float32, whatever Q and K are: scores are in natural units, c is log2(e) and `top` 1. */
 export const PLAIN_PV: i32 = 1024;
+/** Scores in natural units. */
+export const NATURAL: i32 = SCORES | PLAIN_PV;
 
 /** False, and nothing is left of the twins, where the build doesn't define TWINS (tools/kernels.js). */
 export function twins(t: Task): bool {

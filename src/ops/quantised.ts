@@ -86,7 +86,7 @@ export class QuantisedCall extends ForwardCall {
     };
     const plain = recipe.pv === "float32";
     const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0) |
-      (plain ? task.PLAIN_PV | task.SCORES : 0);
+      (plain ? task.PLAIN_PV : 0);
     super(engine, problem, options, { element: plain ? HALF : CODES, flags: task.QUANTISED | flags });
     const { arena, kernels } = engine;
     const { D, E, M } = problem;
