@@ -40,9 +40,9 @@ export function score_f32_64(t: Task, s_p: usize, row: i32, pos: i32, j0: i32, f
     if (bias) {
       let y = step ? v128.load(bias) : v128.load32_splat(bias);
       const masked = f32x4.eq(y, negInf);
-      if (flags & SLOPED_BIAS) y = f32x4.mul(y, slope);
-      // A finite bias whose sum (or product with the slope) overflows hides nothing: −∞ would.
-      x = v128.bitselect(negInf, f32x4.pmax(f32x4.add(x, y), lowest), masked);
+      // A finite bias that overflows once sloped hides nothing: −∞ would.
+      if (flags & SLOPED_BIAS) y = f32x4.pmax(f32x4.mul(y, slope), lowest);
+      x = v128.bitselect(negInf, f32x4.add(x, y), masked);
       bias += (<usize> step) << 4;
     }
     v128.store(s, x);
