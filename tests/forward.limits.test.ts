@@ -107,6 +107,17 @@ describe("forward() numbers at the limits", () => {
       check(problem, result);
     }
   });
+  it("a finite bias that overflows float32 once sloped hides nothing: its key's NaN shows", () => {
+    const [q, k, v] = inputs({ H: 1, N: 4, M: 3, D: 8 });
+    (v.data as Float32Array)[2 * 8 + 5] = NaN;
+    const bias = { data: Float32Array.of(1, 2, -3.4028234663852886e38), shape: [1, 3] };
+    for (const scalar of [false, true]) {
+      const problem = createProblem(q, k, v, { bias, alibiSlopes: [2], semantics: "ggml" });
+      const { out } = forward(engine, problem, { scalar });
+      out.forEach((x, at) => expect(Number.isNaN(x)).toBe(at % 8 === 5));
+    }
+  });
+
   it("one key gives its value exactly", () => {
     const tensors = inputs({ N: 5, M: 1, D: 16 });
     const { out } = run(tensors).result;

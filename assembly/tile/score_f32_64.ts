@@ -25,7 +25,7 @@ export function score_f32_64(t: Task, s_p: usize, row: i32, pos: i32, j0: i32, f
   const step = t.bias_step;
   let bias = t.bias_p;
   if (bias) bias = load<usize>(bias + ((<usize> row) << 2)) + ((<usize> ((j0 - t.key0 + from) * step)) << 2);
-  const negInf = f32x4.splat(-Infinity);
+  const negInf = f32x4.splat(-Infinity), lowest = f32x4.splat(-f32.MAX_VALUE);
   let distance = i32x4.add(i32x4.splat(j0 + from - pos), IOTA);
   const end = s_p + ((<usize> to) << 2);
   for (let s = s_p + ((<usize> from) << 2); s < end; s += 16) {
@@ -40,7 +40,8 @@ export function score_f32_64(t: Task, s_p: usize, row: i32, pos: i32, j0: i32, f
     if (bias) {
       let y = step ? v128.load(bias) : v128.load32_splat(bias);
       const masked = f32x4.eq(y, negInf);
-      if (flags & SLOPED_BIAS) y = f32x4.mul(y, slope);
+      // A finite bias that overflows once sloped hides nothing: −∞ would.
+      if (flags & SLOPED_BIAS) y = f32x4.pmax(f32x4.mul(y, slope), lowest);
       x = v128.bitselect(negInf, f32x4.add(x, y), masked);
       bias += (<usize> step) << 4;
     }
