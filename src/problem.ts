@@ -74,18 +74,28 @@ export interface Problem {
 
 /** Every option by name; the last two are the business of who runs the problem. */
 const OPTIONS: Readonly<Record<keyof AttentionOptions | "signal" | "onProgress", true>> = {
-  ...{ scale: true, causal: true, align: true, window: true, sinkTokens: true, chunk: true, softcap: true },
-  ...{
-    bias: true,
-    mask: true,
-    alibiSlopes: true,
-    sink: true,
-    keyLengths: true,
-    cuSeqlens: true,
-    layout: true,
-  },
-  ...{ semantics: true, dropout: true, out: true, lse: true, probabilities: true, precision: true },
-  ...{ signal: true, onProgress: true },
+  scale: true,
+  causal: true,
+  align: true,
+  window: true,
+  sinkTokens: true,
+  chunk: true,
+  softcap: true,
+  bias: true,
+  mask: true,
+  alibiSlopes: true,
+  sink: true,
+  keyLengths: true,
+  cuSeqlens: true,
+  layout: true,
+  semantics: true,
+  dropout: true,
+  out: true,
+  lse: true,
+  probabilities: true,
+  precision: true,
+  signal: true,
+  onProgress: true,
 };
 
 /** @throws TypeError for a wrong kind, RangeError for a wrong value or shape; the message starts with the name. */

@@ -13,7 +13,8 @@ import { buildKernels } from "./kernels.js";
 
 /**
  * One file an entry: in a fresh process every further file costs 0.7 ms. What two entries share is in both, except the
- * kernels: who needs them imports `src/index.ts`, which stays an import of ./index.js.
+ * kernels: who needs them imports `src/index.ts`, which stays an import of ./index.js; so does, for calibration, the
+ * oracle, which whoever calibrates has loaded anyhow.
  */
 const ENTRIES = {
   index: "src/index.ts",

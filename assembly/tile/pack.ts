@@ -10,8 +10,6 @@
  */
 
 /** dst[4][4] = transpose of 4 rows of 4, rows ld bytes apart in dst. */
-// @ts-ignore: decorator
-
 export function transpose4(a: v128, b: v128, c: v128, d: v128, dst: usize, ld: usize): void {
   const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
   const cd0 = v128.shuffle<f32>(c, d, 0, 4, 1, 5);

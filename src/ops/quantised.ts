@@ -122,12 +122,19 @@ export class QuantisedCall extends ForwardCall {
     kernels.exp2_table(table, p / 2 ** shift, shift);
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
     this.write({
-      ...{ k_unit_p: own.kUnit, v_unit_p: own.vUnit, unit_p: own.unit, shift_p: own.shift, c_p: own.c },
-      ...{ mean_p: recipe.smoothV && !plain ? own.meanV : 0, q_sum_p: own.qSum, table_p: table, top: p },
+      k_unit_p: own.kUnit,
+      v_unit_p: own.vUnit,
+      unit_p: own.unit,
+      shift_p: own.shift,
+      c_p: own.c,
+      mean_p: recipe.smoothV && !plain ? own.meanV : 0,
+      q_sum_p: own.qSum,
+      table_p: table,
+      top: p,
       // Units and shifts are in natural units as they are.
       scale: 1,
-      ...(plain && { c: LOG2E }),
     });
+    if (plain) this.write({ c: LOG2E });
   }
 
   /** Means of K and V. */
