@@ -66,7 +66,7 @@ function generate(file, what, name, value) {
 }
 
 /** The inverse of assembly/text/unpack.ts. */
-function asText(bytes) {
+export function asText(bytes) {
   const character = (value) => String.fromCharCode(value === 57 ? 33 : value + 35);
   return Array.from(bytes, (byte) => {
     const value = (byte + 6) % 256;
