@@ -98,7 +98,8 @@ const smaller = {
           // In the core a function that is used once stays one: as an expression in its caller it is made at each call.
           compress: { passes: 3, keep_fargs: false, reduce_funcs: name === "reference" },
           mangle: !SHORT.includes(name),
-          format: { preserve_annotations: true },
+          // One character beyond Latin-1 doubles what V8 keeps of the source: 0.2 ms of a cold start.
+          format: { preserve_annotations: true, ascii_only: true },
         });
         const { text, renamed } = SHORT.includes(name)
           ? shortNames(code, keptNames(file.path))
@@ -127,7 +128,7 @@ function withKernels(code, exports) {
   if (!name) return code;
   const text = asText(renameExports(readFileSync(`build/${name}.wasm`), exports));
   // No other variable is that long.
-  return `${code.replace(`"${KERNELS}_${name}"`, KERNELS)};var ${KERNELS}=${JSON.stringify(text)};`;
+  return `${code.replace(`"${KERNELS}_${name}"`, KERNELS)}var ${KERNELS}=${JSON.stringify(text)};`;
 }
 
 await buildKernels();
