@@ -16,6 +16,8 @@ export type DType =
   | "int64"
   | "bool";
 
+export const FLOATS: readonly DType[] = ["float64", "float32", "float16", "bfloat16"];
+
 /** The arrays that carry elements; 16-bit floats travel as words. */
 export type TypedArray =
   | Float64Array
