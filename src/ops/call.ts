@@ -115,7 +115,8 @@ export class ForwardCall {
       l_p: at.l,
       o_p: at.o,
       out_p: at.o,
-      lse_p: at.lse,
+      // 6 ns a row.
+      lse_p: this.result.lse ? at.lse : 0,
       D,
       E,
       strips: buffers.strips,
