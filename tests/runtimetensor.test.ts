@@ -34,6 +34,7 @@ const CASES: [string, number[], number[], number[], AttentionOptions, RuntimeDTy
   ["float16", [1, 2, 33, 16], [1, 2, 65, 16], [1, 2, 65, 16], {}, "float16"],
   ["int12", [1, 4, 70, 32], [1, 2, 90, 32], [1, 2, 90, 32], { precision: "int12" }],
   ["int8", [1, 4, 70, 31], [1, 4, 90, 31], [1, 4, 90, 16], { precision: "int8", causal: true }],
+  ["more than caches hold", [1, 1, 3, 64], [1, 1, 33_000, 64], [1, 1, 33_000, 64], {}],
   ["no keys", [1, 2, 5, 8], [1, 2, 0, 8], [1, 2, 0, 8], {}],
   ["width 1", [1, 2, 5, 1], [1, 2, 9, 1], [1, 2, 9, 1], {}],
 ];

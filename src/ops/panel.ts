@@ -102,7 +102,7 @@ export function scanValues(
   return bits;
 }
 
-/** Rows start … end of K or V of (b, g), slice after slice on the stage, or all at once where they lie. */
+/** Rows start … end of K or V of (b, g), slice after slice on the stage, or where they lie. */
 export function eachSlice(
   engine: Engine,
   { keyStart }: Problem,
@@ -114,15 +114,14 @@ export function eachSlice(
   end: number,
   f: (j: number, count: number, at: number) => void,
 ): void {
-  if (start >= end) return;
   const { offset, strides } = source;
   const head = offset + b * strides[0] + g * strides[1];
   const here = inPlace(engine, source);
-  if (here) return f(start, end - start, here + (head + (keyStart[b] + start) * strides[2]) * 4);
   for (let j = start; j < end; j += stage.rows) {
     const count = Math.min(stage.rows, end - j);
-    stageRows(engine, stage, source, head + (keyStart[b] + j) * strides[2], count, 0);
-    f(j, count, stage.at);
+    const first = head + (keyStart[b] + j) * strides[2];
+    if (!here) stageRows(engine, stage, source, first, count, 0);
+    f(j, count, here ? here + first * 4 : stage.at);
   }
 }
 

@@ -26,9 +26,15 @@ export function stageBytes(width: number): number {
   return sliceRows(width) * width * 6 + 128;
 }
 
+/**
+ * Elements of a tensor that caches hold: packing in place spares a copy (1.21 → 0.84 ms for one query of 32 heads over 1024
+ * keys of 8), but reads four or eight rows at once, which from memory takes a fifth longer than copying slices first.
+ */
+const CACHED = 2 ** 21;
+
 /** Address of element 0 if rows of the view lie in this memory one after the other, as the kernels read them; or 0. */
 export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: View): number {
-  if (resident?.memory !== arena.memory || dtype !== "float32") return 0;
+  if (resident?.memory !== arena.memory || resident.length > CACHED || dtype !== "float32") return 0;
   const width = shape[3];
   return strides[2] === width && (width === 1 || strides[3] === 1) ? resident.at : 0;
 }
