@@ -8,6 +8,7 @@ import { forward } from "../src/ops/forward.ts";
 import type { AttentionOptions } from "../src/options.ts";
 import { createProblem, keyRange } from "../src/problem.ts";
 import { forward as reference } from "../src/reference/attention.ts";
+import { RuntimeTensor } from "../src/runtimetensor.ts";
 import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { type Engine, instantiate } from "../src/wasm/load.ts";
 import { type BenchCase, interleave, printRows } from "./harness.ts";
@@ -20,6 +21,8 @@ interface Shape {
   readonly N: number;
   readonly D: number;
   readonly options?: AttentionOptions;
+  /** Q, K and V lie in wasm memory. */
+  readonly held?: true;
 }
 
 const SHAPES: readonly Shape[] = [
@@ -32,13 +35,17 @@ const SHAPES: readonly Shape[] = [
   { name: "whisper encoder 8×1500×64", H: 8, N: 1500, D: 64 },
   { name: "BERT 12×512×64", H: 12, N: 512, D: 64 },
   { name: "H=4 N=64 D=32", H: 4, N: 64, D: 32 },
+  { name: "H=4 N=64 D=32, rt.tensor", H: 4, N: 64, D: 32, held: true },
   { name: "H=4 N=128 D=64", H: 4, N: 128, D: 64 },
+  { name: "H=4 N=128 D=64, rt.tensor", H: 4, N: 128, D: 64, held: true },
 ];
 
-function forwardCase(engine: Engine, { name, H, N, D, options = {} }: Shape): BenchCase {
+function forwardCase(engine: Engine, { name, H, N, D, options = {}, held }: Shape): BenchCase {
   const tensor = (seed: number) => ({ data: gaussian(H * N * D, seed), shape: [1, H, N, D] });
   const [q, k, v] = [tensor(1), tensor(2), tensor(3)];
-  const problem = createProblem(q, k, v, options);
+  const place = ({ data, shape }: typeof q) =>
+    held ? new RuntimeTensor(() => engine.arena, shape).write(data) : { data, shape };
+  const problem = createProblem(place(q), place(k), place(v), options);
   let pairs = 0;
   for (let i = 0; i < N; i++) {
     const { lo, hi } = keyRange(problem, 0, 0, i);

@@ -32,6 +32,7 @@ export {
   type SyncOperations,
   type SyncPlan,
 } from "./runtime.ts";
+export { type RuntimeDType, RuntimeTensor } from "./runtimetensor.ts";
 export type { ScoreStage } from "./ops/scores.ts";
 export type { SoftmaxOptions } from "./ops/softmax.ts";
 export type { RotaryTables } from "./rotary.ts";

@@ -15,6 +15,7 @@ import { type Caches, SMALL_CACHES } from "./plan/machine.ts";
 import { shapeOf } from "./plan/shape.ts";
 import { createProblem, type Problem } from "./problem.ts";
 import type { AttentionResult } from "./result.ts";
+import { type RuntimeDType, RuntimeTensor } from "./runtimetensor.ts";
 import { createRotary, type RotaryTables } from "./rotary.ts";
 import { describe, type FloatTensor, type TensorInput } from "./tensor.ts";
 import { deterministic } from "./wasm/deterministic.ts";
@@ -200,6 +201,18 @@ export class Runtime {
       run: async (q, k, v, slices = {}) =>
         await this.#inSlices(withTensors(problem, q, k, v), numbers.tiles, slices),
     };
+  }
+
+  /**
+   * A tensor in this runtime's memory, of zeros until written: for what is attended to more than once.
+   *
+   * @param shape Of any rank, row-major.
+   * @param dtype "float32" unless told, "float16" or "bfloat16".
+   * @throws {RangeError} A wrong shape. @throws {FlashtileError} NO_MEMORY.
+   */
+  tensor(shape: ArrayLike<number>, dtype?: RuntimeDType): RuntimeTensor {
+    this.#open();
+    return new RuntimeTensor(() => this.#engine?.arena, shape, dtype);
   }
 
   #planned(shapes: PlanShapes, options?: AttentionOptions): [Problem, Plan] {

@@ -48,6 +48,15 @@ export interface View {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
+  /** Of elements in linear memory, where: growth ends their `data`, which {@link elements} makes anew. */
+  readonly resident?: Resident | undefined;
+}
+
+/** Element 0 of a tensor in linear memory (runtimetensor.ts), and how many there are. */
+export interface Resident {
+  readonly memory: WebAssembly.Memory;
+  readonly at: number;
+  readonly length: number;
 }
 
 const MAX_RANK = 8;
@@ -75,7 +84,15 @@ export function view(name: string, input: TensorInput): View {
       `${name}: expected a tensor in CPU memory, got one on ${location}; download it first (await tensor.getData())`,
     );
   }
-  let data = input.data as TypedArray;
+  // Of a RuntimeTensor, whose `data` is a copy.
+  const { resident } = input as { resident?: Resident };
+  let data = resident
+    ? new (input.dtype === "float32" ? Float32Array : Uint16Array)(
+      resident.memory.buffer,
+      resident.at,
+      resident.length,
+    )
+    : input.data as TypedArray;
   const array = String((data as { [Symbol.toStringTag]?: unknown } | null | undefined)?.[Symbol.toStringTag]);
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
@@ -110,7 +127,14 @@ export function view(name: string, input: TensorInput): View {
     throw new RangeError(`${name}.offset: expected an integer ≥ 0, got ${offset}`);
   }
   checkExtent(name, data.length, shape, strides, offset);
-  return { data, dtype, shape, strides, offset };
+  return { data, dtype, shape, strides, offset, resident };
+}
+
+/** What the indices of a view point into. */
+export function elements({ data, resident }: View): TypedArray {
+  if (!resident) return data;
+  const Words = data.constructor as Uint16ArrayConstructor;
+  return new Words(resident.memory.buffer, resident.at, resident.length);
 }
 
 /** The first and last element of a view must lie in its data. */
@@ -184,7 +208,9 @@ export function isContiguous({ shape, strides }: View): boolean {
 }
 
 /** Element → number, exact for every dtype but int64 beyond 2^53. */
-export function elementReader({ data, dtype }: View): (index: number) => number {
+export function elementReader(source: View): (index: number) => number {
+  const { dtype } = source;
+  const data = elements(source);
   if (dtype === "float16") return (index) => decodeFloat16(data[index] as number);
   if (dtype === "bfloat16") return (index) => decodeBFloat16(data[index] as number);
   return (index) => Number(data[index]);

@@ -236,8 +236,8 @@ export function finish_f32(t: Task): void {
     }
     const m = load<f32>(t.m_p + (r << 2));
     const top = m == -Infinity ? -Infinity : <f64> m * unit + shift;
-    let lse = top == -Infinity ? (l == 0 ? top : NaN) : top + ln(l);
-    let w: f32 = 1, total = l;
+    // What lse is the logarithm of is total·e^base.
+    let w: f32 = 1, total = l, base = top, counted = l;
     if (t.sink_p) {
       const sink = <f64> load<f32>(t.sink_p + (r << 2));
       if (sink > top) {
@@ -245,13 +245,13 @@ export function finish_f32(t: Task): void {
         // Near the end in two steps: m may lag 2^8 behind, and keys would be cut off that much earlier.
         w = x > -100 ? exp2(<f32> x) : <f32> (<f64> exp2(<f32> (x + 64)) * 5.421010862427522e-20); // 2^-64
         total = l * w + <f32> 1;
-        if (t.flags & SINK_IN_LSE) lse = sink + ln(total);
+        if (t.flags & SINK_IN_LSE) base = sink, counted = total;
       } else if (sink > -Infinity) {
         total = l + exp2(<f32> ((sink - top) * LOG2E));
-        if (t.flags & SINK_IN_LSE) lse = top + ln(total);
+        if (t.flags & SINK_IN_LSE) counted = total;
       }
     }
-    if (t.lse_p) store<f32>(t.lse_p + (r << 2), <f32> lse);
+    if (t.lse_p) store<f32>(t.lse_p + (r << 2), <f32> logSum(base, counted));
     const o = t.o_p + r * ldO;
     const out = t.out_p + r * (E << 2);
     if (total == 0) {
@@ -263,6 +263,12 @@ export function finish_f32(t: Task): void {
     if (quantised && t.mean_p) addMean(o, t.mean_p, <usize> t.strips, codes);
     divideRow(o, out, E, w, total, t.unscale);
   }
+}
+
+/** base + ln l; without a key −∞, unless what was hidden is NaN. */
+function logSum(base: f64, l: f32): f64 {
+  if (base == -Infinity) return l == 0 ? base : NaN;
+  return base + ln(l);
 }
 
 /** out = o·w/l·unscale, with the tail one by one: out may be packed tighter than o in the same place. */

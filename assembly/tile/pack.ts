@@ -1,3 +1,4 @@
+// deno-fmt-ignore-file: deno fmt deletes @inline
 /**
  * Packing: rows as callers hold them → strips as the tiles read them. One pass over the data, once per panel.
  *
@@ -10,6 +11,8 @@
  */
 
 /** dst[4][4] = transpose of 4 rows of 4, rows ld bytes apart in dst. */
+// @ts-ignore: decorator
+@inline
 export function transpose4(a: v128, b: v128, c: v128, d: v128, dst: usize, ld: usize): void {
   const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
   const cd0 = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
@@ -22,8 +25,6 @@ export function transpose4(a: v128, b: v128, c: v128, d: v128, dst: usize, ld: u
 }
 
 /** 4 rows of D → [D][4], one column group of a strip that is `ld` bytes wide. `live` of the 4 rows exist. */
-// @ts-ignore: decorator
-
 function packStrip4(src: usize, ldSrc: usize, live: i32, D: i32, dst: usize, ld: usize, mul: f32): void {
   const m = f32x4.splat(mul);
   const r1 = src + ldSrc, r2 = r1 + ldSrc, r3 = r2 + ldSrc;

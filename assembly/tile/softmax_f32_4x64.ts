@@ -70,8 +70,6 @@ export function softmax_f32_4x64(
 }
 
 /** Lanewise maximum of a row; pmax(a, b) = a < b ? b : a skips NaN in b. */
-// @ts-ignore: decorator
-
 export function rowMax(s: usize, end: usize, negInf: v128): v128 {
   let a = negInf, b = negInf;
   do {
@@ -114,8 +112,9 @@ export function expRow(s: usize, span: usize, m: v128, c: v128): v128 {
   return f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3));
 }
 
+/** Before a row's first key (old = −∞) l and O are 0 already. */
 export function rescale(old: f32, m: f32, c: f32, l_p: usize, o_p: usize, strips: i32): void {
-  if (old == m) return;
+  if (old == m || old == -Infinity) return;
   const a = exp2((old - m) * c);
   store<f32>(l_p, load<f32>(l_p) * a);
   const aa = f32x4.splat(a);

@@ -99,9 +99,10 @@ export const PEERS = {
   },
 
   "jax-js": async ({ H, N, D, causal, bnhd }) => {
-    if (typeof Iterator === "undefined") {
-      throw new Error("it calls iterator helpers, which Node has from version 22 on");
-    }
+    // It calls iterator helpers, which Node has from version 22 on.
+    if (typeof Iterator === "undefined") await import("core-js/actual/iterator/index.js");
+    // onnxruntime-web leaves Node's Worker as a global, whose files jax-js cannot name; one thread is all it should have.
+    delete globalThis.Worker;
     const { init, defaultDevice, numpy: np, nn, jit } = await import(
       "@jax-js/jax"
     );

@@ -38,7 +38,7 @@ for (const problem of PROBLEMS) {
   rows.push({ problem, times });
   console.error(
     problem.name,
-    times.map((t, x) => `${names[x]} ${t ? t.min.toFixed(2) : "–"}`).join("  "),
+    times.map((t, x) => `${names[x]} ${t ? t.min.toPrecision(3) : "–"}`).join("  "),
   );
 }
 // Who ran nothing, for a reason told above, has no column.
@@ -54,7 +54,7 @@ process.exit(0);
 function cell({ H, N, D, causal }, time) {
   if (!time) return "fails";
   const flops = 4 * H * N * N * D * (causal ? 0.5 : 1);
-  const digits = time.min < 10 ? 2 : 0;
+  const digits = time.min < 1 ? 3 : time.min < 10 ? 2 : 0;
   return `${time.min.toFixed(digits)} (${time.median.toFixed(digits)}) [${
     (flops / time.min / 1e6).toFixed(0)
   }]`;

@@ -12,7 +12,7 @@ import { allocate, type Buffers, type Element, FLOAT32, type ForwardOptions } fr
 import { halvings } from "./halvings.ts";
 import { loadKeys, loadValues, scanValues } from "./panel.ts";
 import { fillBounds, headsAlike, type Span } from "./rows.ts";
-import { scatterRows, stageRows } from "./stage.ts";
+import { inPlace, scatterRows, stageRows } from "./stage.ts";
 import * as task from "./task.ts";
 
 /** float32(log2 e), so that scale·log2(e) is rounded once. */
@@ -62,8 +62,6 @@ export class ForwardCall {
   readonly #flags: number;
   /** How often Q is halved as it is packed (halvings.ts). */
   #halved = 0;
-  #words: Int32Array;
-  #floats: Float32Array;
   /** Whether all heads see the same keys, and whose bounds are in memory. */
   readonly #alike: boolean;
   #bounded: { readonly key: string | null; readonly span: Span } | null = null;
@@ -93,8 +91,6 @@ export class ForwardCall {
     this.#alike = headsAlike(problem);
     this.rows = buffers.rows;
     this.keys = buffers.keys;
-    this.#words = new Int32Array(arena.memory.buffer);
-    this.#floats = new Float32Array(arena.memory.buffer);
 
     const scores = bias !== null || softcap > 0 || alibiSlopes !== null || written === "scores";
     this.#flags = flags | (options.scalar ? task.SCALAR : 0) |
@@ -115,7 +111,8 @@ export class ForwardCall {
       l_p: at.l,
       o_p: at.o,
       out_p: at.o,
-      lse_p: at.lse,
+      // 6 ns a row.
+      lse_p: this.result.lse ? at.lse : 0,
       D,
       E,
       strips: buffers.strips,
@@ -176,9 +173,17 @@ export class ForwardCall {
 
   /** Q, bounds, slopes, sinks and dropout keys of a chunk. */
   loadRows(b: number, g: number, r0: number, count: number): Span {
-    const { q, H, queryStart, alibiSlopes, sink, dropout } = this.problem;
+    const { q, H, group, queryStart, queryLength, alibiSlopes, sink, dropout } = this.problem;
     const { stage, at } = this.buffers;
-    for (let x = 0; x < count;) {
+    const here = inPlace(this.engine, q);
+    // The rows of a group follow one another, or there is one head in it.
+    const direct = here && (group === 1 || q.strides[1] === queryLength[b] * q.strides[2]);
+    if (direct) {
+      const first = q.offset + b * q.strides[0] + g * group * q.strides[1] +
+        (queryStart[b] + r0) * q.strides[2];
+      this.packRows(0, count, here + first * 4);
+    }
+    for (let x = direct ? count : 0; x < count;) {
       // As many rows as the stage holds, head after head.
       const first = x;
       while (x < count && x - first < stage.rows) {
@@ -189,7 +194,7 @@ export class ForwardCall {
         stageRows(this.engine, stage, q, element, run, x - first);
         x += run;
       }
-      this.packRows(first, x - first);
+      this.packRows(first, x - first, stage.at);
     }
     if (alibiSlopes || sink || dropout) {
       for (let x = 0; x < Math.ceil(count / 4) * 4; x++) {
@@ -289,12 +294,12 @@ export class ForwardCall {
     }
   }
 
-  /** `count` staged rows of Q become rows `first` … of the chunk. */
-  protected packRows(first: number, count: number): void {
+  /** `count` rows of Q at `from` become rows `first` … of the chunk. */
+  protected packRows(first: number, count: number, from: number): void {
     const { D } = this.problem;
-    const { stage, at } = this.buffers;
+    const { at } = this.buffers;
     this.engine.kernels.pack_q_f32(
-      stage.at,
+      from,
       D,
       count,
       D,
@@ -328,10 +333,12 @@ export class ForwardCall {
     return [g * this.problem.group + Math.floor(r / n), r % n, n - r % n];
   }
 
-  /** After the arena may have grown: its old views see nothing any more. */
-  protected renewViews(): void {
-    this.#words = new Int32Array(this.engine.arena.memory.buffer);
-    this.#floats = new Float32Array(this.engine.arena.memory.buffer);
+  get #words(): Int32Array {
+    return this.engine.arena.words;
+  }
+
+  get #floats(): Float32Array {
+    return this.engine.arena.floats;
   }
 
   #view(pointer: number, length: number): Int32Array {

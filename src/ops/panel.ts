@@ -8,7 +8,7 @@
 import type { Problem } from "../problem.ts";
 import type { View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
-import { type Stage, stageRows } from "./stage.ts";
+import { inPlace, type Stage, stageRows } from "./stage.ts";
 
 /** Bits of float32 +∞ and of 2^88. */
 const INFINITE = 0x7f800000;
@@ -36,8 +36,8 @@ export function loadKeys(
   end: number,
 ): void {
   const { D, k } = problem;
-  eachSlice(engine, problem, k, stage, b, g, start, end, (j, count) => {
-    engine.kernels.pack_k_f32(stage.at, D, count, D, panel.k + (j - start) * D * 4);
+  eachSlice(engine, problem, k, stage, b, g, start, end, (j, count, at) => {
+    engine.kernels.pack_k_f32(at, D, count, D, panel.k + (j - start) * D * 4);
   });
 }
 
@@ -61,19 +61,19 @@ export function loadValues(
   let bits = 0;
   const marks = arena.i32(panel.poison, (panel.keys >> 6) + 1);
   marks.fill(0);
-  eachSlice(engine, problem, v, stage, b, g, start, end, (j, count) => {
-    const found = kernels.max_bits_f32(stage.at, E, count, E);
+  eachSlice(engine, problem, v, stage, b, g, start, end, (j, count, at) => {
+    const found = kernels.max_bits_f32(at, E, count, E);
     if (found >= INFINITE) {
       poisoned = true;
       for (let x = 0; x < count; x += 64) {
         const rows = Math.min(64, count - x);
-        const tile = kernels.max_bits_f32(stage.at + x * E * 4, E, rows, E);
+        const tile = kernels.max_bits_f32(at + x * E * 4, E, rows, E);
         marks[(j - start + x) >> 6] = tile >= INFINITE ? 1 : 0;
       }
     }
-    bits = Math.max(bits, found >= INFINITE ? finiteBits(engine, stage.at, E, count) : found);
+    bits = Math.max(bits, found >= INFINITE ? finiteBits(engine, at, E, count) : found);
     const tile = (j - start) >> 6;
-    kernels.pack_v_f32(stage.at, E, count, E, panel.v + tile * strips * 2048, 0, mul);
+    kernels.pack_v_f32(at, E, count, E, panel.v + tile * strips * 2048, 0, mul);
   });
   return { poisoned, bits };
 }
@@ -96,13 +96,13 @@ export function scanValues(
   const { E, v } = problem;
   let bits = 0;
   if (E === 0) return bits;
-  eachSlice(engine, problem, v, stage, b, g, start, end, (_, count) => {
-    bits = Math.max(bits, finiteBits(engine, stage.at, E, count));
+  eachSlice(engine, problem, v, stage, b, g, start, end, (_, count, at) => {
+    bits = Math.max(bits, finiteBits(engine, at, E, count));
   });
   return bits;
 }
 
-/** Rows start … end of K or V of (b, g), slice after slice on the stage. */
+/** Rows start … end of K or V of (b, g), slice after slice on the stage, or where they lie. */
 export function eachSlice(
   engine: Engine,
   { keyStart }: Problem,
@@ -112,14 +112,16 @@ export function eachSlice(
   g: number,
   start: number,
   end: number,
-  f: (j: number, count: number) => void,
+  f: (j: number, count: number, at: number) => void,
 ): void {
   const { offset, strides } = source;
   const head = offset + b * strides[0] + g * strides[1];
+  const here = inPlace(engine, source);
   for (let j = start; j < end; j += stage.rows) {
     const count = Math.min(stage.rows, end - j);
-    stageRows(engine, stage, source, head + (keyStart[b] + j) * strides[2], count, 0);
-    f(j, count);
+    const first = head + (keyStart[b] + j) * strides[2];
+    if (!here) stageRows(engine, stage, source, first, count, 0);
+    f(j, count, here ? here + first * 4 : stage.at);
   }
 }
 

@@ -117,7 +117,6 @@ export class QuantisedCall extends ForwardCall {
       seen: arena.alloc(M),
     };
     const table = arena.alloc(128);
-    this.renewViews();
     const shift = Math.ceil(Math.log2(p));
     kernels.exp2_table(table, p / 2 ** shift, shift);
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
@@ -180,12 +179,12 @@ export class QuantisedCall extends ForwardCall {
         g,
         first,
         Math.min(end, first + step),
-        (j, rows) => {
+        (j, rows, at) => {
           const seen_p = this.#seen ? seen + j : 0;
-          if (kernels.column_sums_f32(stage.at, width, rows, width, seen_p, sums) < large) return;
+          if (kernels.column_sums_f32(at, width, rows, width, seen_p, sums) < large) return;
           for (let r = 0; r < rows; r++) {
             const seenHere = this.#seen === null || this.#seen[j + r] === 1;
-            const bits = kernels.max_bits_f32(stage.at + r * width * 4, width, 1, width);
+            const bits = kernels.max_bits_f32(at + r * width * 4, width, 1, width);
             if (seenHere && bits >= large) this.#bad.add(j + r);
           }
         },
@@ -201,7 +200,6 @@ export class QuantisedCall extends ForwardCall {
   override rest(): ForwardCall | null {
     if (this.#left.size === 0) return null;
     this.#exact ??= new Exact(this.engine, this.problem, this.#options, undefined, this.result);
-    this.renewViews();
     this.#exact.chosen = this.#left;
     return this.#exact;
   }
@@ -213,11 +211,11 @@ export class QuantisedCall extends ForwardCall {
     const own = this.#own;
     const row = roundUp(D, 2) * 2;
     const bytes = this.#bytes.qk;
-    eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
+    eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows, from) => {
       const at = j - start;
       const to = panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
-        ...[stage.at, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
+        ...[from, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
         ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 16) * (D / 4), 16, 64, 0, 0);
@@ -235,11 +233,11 @@ export class QuantisedCall extends ForwardCall {
     const own = this.#own;
     const Ep = roundUp(E, 16);
     const bytes = this.#bytes.v;
-    eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows) => {
+    eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows, from) => {
       const at = j - start;
       const to = panel.v + at * Ep * (bytes ? 1 : 2);
       kernels.pack_v_i16(
-        ...[stage.at, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
+        ...[from, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
         ...[own.vUnit + at / 64 * Ep * 4, this.#limits.v] as const,
       );
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 64) * (Ep / 8) * 16, 8, 0, 0, 0);
@@ -266,33 +264,33 @@ export class QuantisedCall extends ForwardCall {
     return false;
   };
 
-  protected override packRows(first: number, count: number): void {
+  protected override packRows(first: number, count: number, from: number): void {
     const { arena, kernels } = this.engine;
     const { D } = this.problem;
     const { sign, size } = this;
-    const { stage, at: { q } } = this.buffers;
+    const { at: { q } } = this.buffers;
     const { unit, shift, c, qSum, meanK, zeros } = this.#own;
     const at = first * 4;
     const to = q + first * (this.#bytes.qk ? D : roundUp(D, 2) * 2);
     kernels.pack_rows_i16(
-      ...[stage.at, D, count, D, to, 4, zeros, 0] as const,
+      ...[from, D, count, D, to, 4, zeros, 0] as const,
       ...[unit + at, this.#limits.qk, sign] as const,
     );
     if (this.#bytes.qk) {
       kernels.narrow_i8(to, to, Math.ceil(count / 4) * (D / 4), 4, 0, qSum + at, D / 4);
     }
-    kernels.dot_rows_f32(stage.at, D, count, D, meanK, shift + at, sign);
+    kernels.dot_rows_f32(from, D, count, D, meanK, shift + at, sign);
     const padded = roundUp(count, 4);
     const units = arena.f32(unit + at, padded);
     const shifts = arena.f32(shift + at, padded);
     const cs = arena.f32(c + at, padded);
-    const suspect = kernels.max_bits_f32(stage.at, D, count, D) >= LARGE_QK;
+    const suspect = kernels.max_bits_f32(from, D, count, D) >= LARGE_QK;
     for (let r = 0; r < padded; r++) {
       const exponent = units[r] * size * LOG2E;
       cs[r] = this.#scores ? LOG2E : Math.min(Math.max(exponent, SMALLEST), LARGEST);
       units[r] *= size;
       shifts[r] = r < count ? shifts[r] * size : 0;
-      if (suspect && r < count && kernels.max_bits_f32(stage.at + r * D * 4, D, 1, D) >= LARGE_QK) {
+      if (suspect && r < count && kernels.max_bits_f32(from + r * D * 4, D, 1, D) >= LARGE_QK) {
         cs[r] = units[r] = NaN;
         this.keeps = this.#sift;
       }

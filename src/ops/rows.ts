@@ -6,7 +6,7 @@
  * the queries of batch b.
  */
 import { keyRange, OPEN, type Problem } from "../problem.ts";
-import { elementReader, type View } from "../tensor.ts";
+import { elementReader, elements, type View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 
 /** Keys that some row of a chunk may see: [lo, hi) and those below sink. */
@@ -80,7 +80,6 @@ export class RowStage {
   readonly #view: View;
   readonly #at: number;
   readonly #pitch: number;
-  readonly #read: (index: number) => number;
 
   /** `at`: room for rows of `pitch` elements, float32 for a bias, bytes for a mask. */
   constructor(source: View, at: number, pitch: number) {
@@ -88,7 +87,6 @@ export class RowStage {
     this.#at = at;
     this.#pitch = pitch;
     this.step = source.strides[3] === 0 ? 0 : 1;
-    this.#read = elementReader(source);
   }
 
   /** Writes one address a row into `pointers` and the rows' elements for keys key0 … key0 + keys. */
@@ -129,13 +127,14 @@ export class RowStage {
   }
 
   #copy({ arena, kernels }: Engine, at: number, first: number, length: number): void {
-    const { data, dtype, strides } = this.#view;
+    const { dtype, strides } = this.#view;
+    const data = elements(this.#view);
     const step = strides[3];
     const packed = step === 1 || length === 1;
     if (dtype === "bool") {
       const out = arena.u8(at, length);
       if (packed) out.set((data as Uint8Array).subarray(first, first + length));
-      else for (let j = 0; j < length; j++) out[j] = this.#read(first + j * step);
+      else this.#gather(out, first, step);
     } else if (packed && dtype === "float32") {
       arena.f32(at, length).set((data as Float32Array).subarray(first, first + length));
     } else if (packed && (dtype === "float16" || dtype === "bfloat16")) {
@@ -145,8 +144,11 @@ export class RowStage {
       if (dtype === "float16") kernels.convert_f16_f32(words, at, length);
       else kernels.convert_bf16_f32(words, at, length);
     } else {
-      const out = arena.f32(at, length);
-      for (let j = 0; j < length; j++) out[j] = this.#read(first + j * step);
+      this.#gather(arena.f32(at, length), first, step);
     }
+  }
+  #gather(out: Uint8Array | Float32Array, first: number, step: number): void {
+    const read = elementReader(this.#view);
+    for (let j = 0; j < out.length; j++) out[j] = read(first + j * step);
   }
 }

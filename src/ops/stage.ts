@@ -4,7 +4,7 @@
  * are decoded by the kernels; anything else is gathered element by element.
  */
 import type { Engine } from "../wasm/load.ts";
-import { elementReader, type View } from "../tensor.ts";
+import { elementReader, elements, type View } from "../tensor.ts";
 
 /** Floats a slice should hold: 64 KiB, so that what was staged is still in L2 when it is packed. */
 const SLICE = 16384;
@@ -26,6 +26,19 @@ export function stageBytes(width: number): number {
   return sliceRows(width) * width * 6 + 128;
 }
 
+/**
+ * Elements of a tensor that caches hold: packing in place spares a copy (1.21 → 0.84 ms for one query of 32 heads over 1024
+ * keys of 8), but reads four or eight rows at once, which from memory takes a fifth longer than copying slices first.
+ */
+const CACHED = 2 ** 21;
+
+/** Address of element 0 if rows of the view lie in this memory one after the other, as the kernels read them; or 0. */
+export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: View): number {
+  if (resident?.memory !== arena.memory || resident.length > CACHED || dtype !== "float32") return 0;
+  const width = shape[3];
+  return strides[2] === width && (width === 1 || strides[3] === 1) ? resident.at : 0;
+}
+
 /** Copies `count` rows of [·, ·, row, width] that start at element `first` to staged row `to`. */
 export function stageRows(
   { arena, kernels }: Engine,
@@ -42,10 +55,10 @@ export function stageRows(
   const target = stage.at + to * width * 4;
   const n = count * width;
   if (column === 1 && source.dtype === "float32") {
-    copyRows(arena.floats, target >> 2, source.data as Float32Array, first, row, width, count);
+    copyRows(arena.floats, target >> 2, elements(source) as Float32Array, first, row, width, count);
   } else if (column === 1 && (source.dtype === "float16" || source.dtype === "bfloat16")) {
     const words = stage.at + stage.rows * width * 4 + 64;
-    copyRows(arena.u16(words, n), 0, source.data as Uint16Array, first, row, width, count);
+    copyRows(arena.u16(words, n), 0, elements(source) as Uint16Array, first, row, width, count);
     if (source.dtype === "float16") kernels.convert_f16_f32(words, target, n);
     else kernels.convert_bf16_f32(words, target, n);
   } else {

@@ -1,7 +1,8 @@
 /**
  * Linear memory as a stack of 64-byte aligned blocks. A call takes a mark, allocates, computes, copies its results
  * out and releases to the mark: after a call nothing of it is left, and memory is only as large as the largest
- * call needed. Memory never shrinks (WebAssembly has no way), so a runtime that is closed drops it whole.
+ * call needed. What a caller keeps there (a runtime's tensors) is pinned, and calls allocate round it. Memory never
+ * shrinks (WebAssembly has no way), so a runtime that is closed drops it whole.
  *
  * The first 64 KiB are the kernels' read-only tables. Views die at every grow: make one, use it, forget it.
  */
@@ -19,6 +20,9 @@ export class Arena {
   readonly #limit: number;
   #top = BASE;
   #floats: Float32Array | null = null;
+  #words: Int32Array | null = null;
+  /** [start, end) of what outlives calls, ascending; blocks are laid round them. */
+  readonly #pins: (readonly [start: number, end: number])[] = [];
 
   /** `limit` is in bytes and counts the whole memory, tables included. */
   constructor(memory: WebAssembly.Memory, limit: number) {
@@ -42,17 +46,39 @@ export class Arena {
 
   /** Address of a new block of `bytes`; its contents are whatever the last call left there. */
   alloc(bytes: number): number {
-    const start = this.#top;
-    const end = start + roundUp(bytes + SLACK, ALIGN);
+    const size = roundUp(bytes + SLACK, ALIGN);
+    let start = this.#top;
+    for (const [from, to] of this.#pins) if (from < start + size && start < to) start = to;
+    const end = start + size;
     if (end > this.#limit) throw noMemory(end, this.#limit);
     if (end > this.size) this.#grow(end);
     this.#top = end;
     return start;
   }
 
+  /** A block that stays until `unpin`, whatever is released meanwhile. */
+  pin(bytes: number): number {
+    const mark = this.#top;
+    const start = this.alloc(bytes);
+    this.#pins.push([start, this.#top]);
+    this.#pins.sort(([a], [b]) => a - b);
+    this.#top = mark;
+    return start;
+  }
+
+  unpin(pointer: number): void {
+    const at = this.#pins.findIndex(([start]) => start === pointer);
+    if (at >= 0) this.#pins.splice(at, 1);
+  }
+
   /** The whole memory, made anew only where it has grown: a view costs as much as copying 1000 floats. */
   get floats(): Float32Array {
     return this.#floats ??= new Float32Array(this.memory.buffer);
+  }
+
+  /** The same memory in int32. */
+  get words(): Int32Array {
+    return this.#words ??= new Int32Array(this.memory.buffer);
   }
 
   f32(pointer: number, length: number): Float32Array {
@@ -76,7 +102,7 @@ export class Arena {
     const pages = Math.ceil((end - this.size) / PAGE);
     try {
       this.memory.grow(pages);
-      this.#floats = null;
+      this.#floats = this.#words = null;
     } catch (cause) {
       throw noMemory(end, this.#limit, cause);
     }
