@@ -49,7 +49,18 @@ export function compiled(name: Kernels["name"], module: WebAssembly.Module): Ker
  * @throws FlashtileError NO_SIMD if the engine cannot run this build, NO_MEMORY if it has no memory to give.
  */
 export function instantiate(build: Kernels, maxMemory: number = MAX_MEMORY): Engine {
-  const module = compile(build);
+  if (!hasSimd()) {
+    throw new FlashtileError(
+      "NO_SIMD",
+      "this engine has no WebAssembly SIMD; flashtile/reference works without it",
+    );
+  }
+  if (build.name === "relaxed" && !hasRelaxedSimd()) {
+    throw new FlashtileError(
+      "NO_SIMD",
+      "this engine has no WebAssembly relaxed SIMD; the deterministic kernels and flashtile/reference work without it",
+    );
+  }
   const limit = memoryLimit(maxMemory);
   let memory: WebAssembly.Memory;
   try {
@@ -59,35 +70,12 @@ export function instantiate(build: Kernels, maxMemory: number = MAX_MEMORY): Eng
       cause,
     });
   }
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const { exports } = new WebAssembly.Instance(build.module(), { env: { memory } });
   return {
     name: build.name,
     kernels: exports as unknown as KernelExports,
     arena: new Arena(memory, limit),
   };
-}
-
-/** What the engine lacks is looked for only where it refuses: 0.3 ms of a cold start. */
-function compile(build: Kernels): WebAssembly.Module {
-  try {
-    return build.module();
-  } catch (cause) {
-    if (!hasSimd()) {
-      throw new FlashtileError(
-        "NO_SIMD",
-        "this engine has no WebAssembly SIMD; flashtile/reference works without it",
-        { cause },
-      );
-    }
-    if (build.name === "relaxed" && !hasRelaxedSimd()) {
-      throw new FlashtileError(
-        "NO_SIMD",
-        "this engine has no WebAssembly relaxed SIMD; the deterministic kernels and flashtile/reference work without it",
-        { cause },
-      );
-    }
-    throw cause;
-  }
 }
 
 /** Whole pages, at least one beyond the tables, at most what 32 bits address. */
