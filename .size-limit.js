@@ -14,10 +14,10 @@ const raw = (name, path, limit) => ({ name, path, limit, brotli: false });
 
 export default [
   script("flashtile", "dist/index.js", "30 kB"),
-  script("flashtile/reference", "dist/reference.js", "18 kB"),
+  script("flashtile/reference", "dist/reference.js", "17 kB"),
   script("flashtile/relaxed", "dist/relaxed.js", "10 kB"),
   script("flashtile/sparse", "dist/sparse.js", "5 kB"),
-  script("flashtile/calibrate", "dist/calibrate.js", "24 kB"),
+  script("flashtile/calibrate", "dist/calibrate.js", "23 kB"),
   script("flashtile/threads", "dist/threads.js", "32 kB"),
   script("flashtile/io", "dist/io.js", "13 kB"),
   script("flashtile/onnx", "dist/onnx.js", "34 kB"),

@@ -1,5 +1,5 @@
 /** Checks that options share. Success builds no strings; the message starts with the name of what is wrong. */
-import { describe, elementReader, sizeOf, type TensorInput, type View, view } from "./tensor.ts";
+import { describe, toFloat64, type View, view } from "./tensor.ts";
 import type { PerHead, Vector } from "./options.ts";
 
 /** Lengths beyond this would overflow the 32-bit indices of the kernels. */
@@ -51,43 +51,38 @@ export function perHeadCount(name: string, input: PerHead<number>, H: number): I
   return Int32Array.from(input, (n) => count(name, n));
 }
 
-/** A vector of one of the given shapes as float64; a bare array counts as rank 1. */
-export function vector(name: string, input: Vector, shapes: number[][], letters: string): Float64Array {
-  const isTensor = input !== null && typeof input === "object" && "data" in input;
-  if (!isTensor && (input === null || typeof input !== "object" || typeof input.length !== "number")) {
-    throw new TypeError(`${name}: expected an array or tensor ${letters}, got ${describe(input)}`);
-  }
-  if (!isTensor) {
-    const values = Float64Array.from(input as ArrayLike<number>, (x, at) => {
-      if (typeof x === "number" || typeof x === "bigint") return Number(x);
-      throw new TypeError(`${name}[${at}]: expected a number, got ${describe(x)}`);
-    });
-    if (!shapes.some((shape) => shape.length === 1 && shape[0] === values.length)) {
-      throw new RangeError(`${name}: expected ${letters} = [${shapes[0]}], got [${values.length}]`);
-    }
-    return values;
-  }
-  const source = view(name, input as TensorInput);
-  if (
-    !shapes.some((shape) =>
-      shape.length === source.shape.length && shape.every((n, x) => n === source.shape[x])
-    )
-  ) {
-    throw new RangeError(`${name}: expected ${letters} = [${shapes[0]}], got [${source.shape}]`);
-  }
-  const read = elementReader(source);
-  const values = new Float64Array(sizeOf(source.shape));
-  const inner = source.shape.at(-1) ?? 1;
-  for (let x = 0; x < values.length; x++) {
-    const outer = source.shape.length > 1 ? Math.floor(x / inner) * source.strides[0] : 0;
-    values[x] = read(source.offset + outer + (x % inner) * (source.strides.at(-1) ?? 0));
+/** A vector of one of the given shapes (null: of rank 1) as float64; a bare array counts as rank 1. */
+export function vector(
+  name: string,
+  input: Vector,
+  shapes: number[][] | null,
+  letters: string,
+): Float64Array {
+  const source = input !== null && typeof input === "object" && "data" in input ? view(name, input) : null;
+  const values = source ? toFloat64(source) : bareVector(name, input as ArrayLike<number>, letters);
+  const shape = source?.shape ?? [values.length];
+  const wanted = shapes ?? [[values.length]];
+  if (!wanted.some((want) => sameShape(want, shape))) {
+    throw new RangeError(`${name}: expected ${letters} = [${wanted[0]}], got [${shape}]`);
   }
   return values;
 }
 
+function bareVector(name: string, input: ArrayLike<number>, letters: string): Float64Array {
+  if (input === null || typeof input !== "object" || typeof input.length !== "number") {
+    throw new TypeError(`${name}: expected an array or tensor ${letters}, got ${describe(input)}`);
+  }
+  return Float64Array.from(input, (x, at) => {
+    if (typeof x === "number" || typeof x === "bigint") return Number(x);
+    throw new TypeError(`${name}[${at}]: expected a number, got ${describe(x)}`);
+  });
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((n, axis) => n === b[axis]);
+}
+
 /** @throws RangeError unless the view has exactly this shape. */
 export function expectShape(name: string, { shape }: View, want: readonly number[]): void {
-  if (shape.length !== want.length || shape.some((n, axis) => n !== want[axis])) {
-    throw new RangeError(`${name}: expected [${want}], got [${shape}]`);
-  }
+  if (!sameShape(shape, want)) throw new RangeError(`${name}: expected [${want}], got [${shape}]`);
 }

@@ -16,6 +16,8 @@ export type DType =
   | "int64"
   | "bool";
 
+export const FLOATS: readonly DType[] = ["float64", "float32", "float16", "bfloat16"];
+
 /** The arrays that carry elements; 16-bit floats travel as words. */
 export type TypedArray =
   | Float64Array
@@ -47,11 +49,6 @@ function fromBits(bits: number): number {
   return word.getFloat32(0);
 }
 
-function bitsOf(x: number): number {
-  word.setFloat32(0, x);
-  return word.getUint32(0);
-}
-
 /** 2^−24, the least positive float16. */
 const SMALLEST = 1 / 0x100_0000;
 
@@ -67,17 +64,7 @@ export function decodeFloat16(h: number): number {
 
 /** number → float16 word, to nearest even; NaN becomes the quiet NaN 0x7e00. */
 export function encodeFloat16(x: number): number {
-  if (x !== x) return 0x7e00;
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  const a = Math.abs(x);
-  // Halfway between 65504 and 65536 rounds up, out of range.
-  if (a >= 65520) return sign | 0x7c00;
-  // 2^e ≤ a, e ≥ −14: one unit in the last place is 2^(e−10), and 2^−24 for the subnormals too.
-  word.setFloat64(0, a);
-  const e = Math.max((word.getUint16(0) >> 4) - 1023, -14);
-  const units = roundEven(a * fromBits((10 - e + 127) << 23));
-  // Subnormals count units of 2^−24; a normal has 1024 ≤ units ≤ 2048, and 2048 carries into the exponent.
-  return e === -14 ? sign | units : sign | (((e + 14) << 10) + units);
+  return encode(x, 10, 15);
 }
 
 /** bfloat16 word → number, exact. */
@@ -87,16 +74,22 @@ export function decodeBFloat16(b: number): number {
 
 /** number → bfloat16 word, to nearest even, without rounding twice through float32. */
 export function encodeBFloat16(x: number): number {
-  if (x !== x) return 0x7fc0;
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  const a = Math.abs(x);
-  let bits = bitsOf(a);
-  // float64 → float32 may have rounded onto the midpoint of two bfloat16: step back to the side it came from.
-  const f = fromBits(bits);
-  if ((bits & 0xffff) === 0x8000 && f !== a) bits += f > a ? -1 : 1;
-  const kept = bits >>> 16;
-  const rest = bits & 0xffff;
-  return sign | (kept + (rest > 0x8000 || (rest === 0x8000 && (kept & 1)) ? 1 : 0));
+  return encode(x, 7, 127);
+}
+
+/** number → sign, exponent of this bias, `bits` of mantissa. */
+function encode(x: number, bits: number, bias: number): number {
+  const infinity = (2 * bias + 1) << bits;
+  if (x !== x) return infinity | (1 << (bits - 1));
+  word.setFloat64(0, x);
+  const high = word.getUint16(0);
+  // 2^e ≤ |x|, or the least exponent, whose units subnormals count.
+  const e = Math.max(((high >> 4) & 2047) - 1023, 1 - bias);
+  word.setFloat64(0, 0);
+  word.setUint16(0, (1023 + bits - e) << 4);
+  const units = roundEven(Math.abs(x) * word.getFloat64(0));
+  // A normal has 2^bits ≤ units ≤ 2^(bits + 1): its first bit, or the carry, counts up the exponent.
+  return (high & 0x8000) | Math.min(((e + bias - 1) << bits) + units, infinity);
 }
 
 /** Nearest integer, ties to even, of 0 ≤ x < 2^52. */

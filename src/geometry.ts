@@ -5,8 +5,9 @@
  *   bnhd   q [B,N,H,D]     k [B,M,G,D]     v [B,M,G,E]
  *   thd    q [total,H,D]   k [total,G,D]   v [total,G,E]   sequence b: rows cuSeqlens[b] ≤ row < cuSeqlens[b + 1]
  */
-import { MAX_LENGTH, vector } from "./check.ts";
-import type { AttentionOptions, Vector } from "./options.ts";
+import { MAX_LENGTH, sameShape, vector } from "./check.ts";
+import { FLOATS } from "./dtype.ts";
+import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import type { Problem } from "./problem.ts";
 import { describe, integers, permute, type TensorInput, type View, view } from "./tensor.ts";
 
@@ -16,91 +17,63 @@ export type Geometry = Pick<
   | ("q" | "k" | "v" | "queryStart" | "keyStart" | "queries" | "keys" | "queryLength" | "keyLength")
 >;
 
-export function dense(
-  layout: "bhnd" | "bnhd",
-  qInput: TensorInput,
-  kInput: TensorInput,
-  vInput: TensorInput,
-  options: AttentionOptions,
+/** Of q, k and v. */
+const AXES = {
+  bhnd: ["[B,H,N,D]", "[B,G,M,D]", "[B,G,M,E]"],
+  bnhd: ["[B,N,H,D]", "[B,M,G,D]", "[B,M,G,E]"],
+  thd: ["[total,H,D]", "[total,G,D]", "[total,G,E]"],
+} as const;
+/** Axes that two tensors share, as a message lists them. */
+const SHARED = ["total", "B", "G", "M", "D"] as const;
+
+/** Lengths by letter. */
+export type Axes = Partial<Record<string, number>>;
+
+export function geometry(
+  layout: Layout,
+  inputs: readonly [q: TensorInput, k: TensorInput, v: TensorInput],
+  { cuSeqlens }: AttentionOptions,
 ): Geometry {
-  if (options.cuSeqlens !== undefined) {
+  const packed = layout === "thd";
+  if (!packed && cuSeqlens !== undefined) {
     throw new RangeError(`cuSeqlens: expected layout "thd", got "${layout}"`);
   }
-  const [qName, kName, vName] = layout === "bhnd"
-    ? ["[B,H,N,D]", "[B,G,M,D]", "[B,G,M,E]"]
-    : ["[B,N,H,D]", "[B,M,G,D]", "[B,M,G,E]"];
-  const axes = layout === "bhnd" ? [0, 1, 2, 3] : [0, 2, 1, 3];
-  const headed = (name: string, input: TensorInput, letters: string) => {
-    const source = ranked(name, floating(name, input), 4, letters);
-    return layout === "bhnd" ? source : permute(source, axes);
-  };
-  const q = headed("q", qInput, qName);
-  const k = headed("k", kInput, kName);
-  const v = headed("v", vInput, vName);
-  const [B, H, N, D] = q.shape;
-  const [, G, M] = k.shape;
-  const E = v.shape[3];
-  checkWidth(D);
-  if (k.shape[0] !== B || k.shape[3] !== D) {
-    throw new RangeError(`k: expected ${kName} with B=${B}, D=${D}, got [${unpermute(k.shape, axes)}]`);
+  if (packed && (cuSeqlens === undefined || cuSeqlens === null)) {
+    throw new TypeError(`cuSeqlens: expected {q, k} with layout "thd", got ${describe(cuSeqlens)}`);
   }
-  if (v.shape[0] !== B || v.shape[1] !== G || v.shape[2] !== M) {
-    throw new RangeError(
-      `v: expected ${vName} with B=${B}, G=${G}, M=${M}, got [${unpermute(v.shape, axes)}]`,
-    );
-  }
-  checkGeometry(H, G, N, M);
-  return {
-    B,
-    H,
-    G,
-    N,
-    M,
-    D,
-    E,
-    q,
-    k,
-    v,
-    queryStart: new Int32Array(B),
-    keyStart: new Int32Array(B),
-    queries: N,
-    keys: M,
-    queryLength: new Int32Array(B).fill(N),
-    keyLength: new Int32Array(B).fill(M),
-  };
-}
+  const axes: Axes = {};
+  const [qAxes, kAxes, vAxes] = AXES[layout];
+  const q = withAxes("q", inputs[0], qAxes, axes);
+  if (axes.D === 0) throw new RangeError("q: expected a head width D ≥ 1, got 0");
+  const queries = axes.total ?? axes.N as number;
+  // k has a total of its own.
+  delete axes.total;
+  const k = withAxes("k", inputs[1], kAxes, axes);
+  const v = withAxes("v", inputs[2], vAxes, axes);
+  const keys = axes.total ?? axes.M as number;
+  const { H, G, D, E } = axes as Record<string, number>;
 
-export function packed(
-  qInput: TensorInput,
-  kInput: TensorInput,
-  vInput: TensorInput,
-  options: AttentionOptions,
-): Geometry {
-  if (options.cuSeqlens === undefined || options.cuSeqlens === null) {
-    throw new TypeError(`cuSeqlens: expected {q, k} with layout "thd", got ${describe(options.cuSeqlens)}`);
+  const starts = cuSeqlens && [
+    cumulative("cuSeqlens.q", cuSeqlens.q, queries),
+    cumulative("cuSeqlens.k", cuSeqlens.k, keys),
+  ];
+  const B = starts ? starts[0].length - 1 : axes.B as number;
+  if (starts && starts[1].length !== B + 1) {
+    throw new RangeError(`cuSeqlens.k: expected ${B + 1} entries like cuSeqlens.q, got ${starts[1].length}`);
   }
-  const q = ranked("q", floating("q", qInput), 3, "[total,H,D]");
-  const k = ranked("k", floating("k", kInput), 3, "[total,G,D]");
-  const v = ranked("v", floating("v", vInput), 3, "[total,G,E]");
-  const [queries, H, D] = q.shape;
-  const [keys, G] = k.shape;
-  const E = v.shape[2];
-  checkWidth(D);
-  if (k.shape[2] !== D) throw new RangeError(`k: expected [total,G,D] with D=${D}, got [${k.shape}]`);
-  if (v.shape[0] !== keys || v.shape[1] !== G) {
-    throw new RangeError(`v: expected [total,G,E] with total=${keys}, G=${G}, got [${v.shape}]`);
+  const [queryStart, keyStart] = [0, 1].map((x) =>
+    Int32Array.from(starts?.[x].slice(0, B) ?? new Int32Array(B))
+  );
+  const queryLength = lengths(starts?.[0], B, queries);
+  const keyLength = lengths(starts?.[1], B, keys);
+  const N = packed ? queryLength.reduce((a, b) => Math.max(a, b), 0) : queries;
+  const M = packed ? keyLength.reduce((a, b) => Math.max(a, b), 0) : keys;
+  if (G === 0 ? H !== 0 : H % G !== 0) {
+    throw new RangeError(`k: expected key/value heads G that divide H=${H}, got G=${G}`);
   }
-  const cuQ = cumulative("cuSeqlens.q", options.cuSeqlens.q, queries);
-  const cuK = cumulative("cuSeqlens.k", options.cuSeqlens.k, keys);
-  const B = cuQ.length - 1;
-  if (cuK.length !== B + 1) {
-    throw new RangeError(`cuSeqlens.k: expected ${B + 1} entries like cuSeqlens.q, got ${cuK.length}`);
+  if (N > MAX_LENGTH || M > MAX_LENGTH) {
+    throw new RangeError(`q: expected at most 2^30 queries and keys, got N=${N}, M=${M}`);
   }
-  const queryLength = Int32Array.from({ length: B }, (_, b) => cuQ[b + 1] - cuQ[b]);
-  const keyLength = Int32Array.from({ length: B }, (_, b) => cuK[b + 1] - cuK[b]);
-  const N = queryLength.reduce((a, b) => Math.max(a, b), 0);
-  const M = keyLength.reduce((a, b) => Math.max(a, b), 0);
-  checkGeometry(H, G, N, M);
   return {
     B,
     H,
@@ -109,16 +82,47 @@ export function packed(
     M,
     D,
     E,
-    q: sequenceView(q, B, N),
-    k: sequenceView(k, B, M),
-    v: sequenceView(v, B, M),
-    queryStart: Int32Array.from(cuQ.slice(0, B)),
-    keyStart: Int32Array.from(cuK.slice(0, B)),
+    q: arranged(layout, q, B, N),
+    k: arranged(layout, k, B, M),
+    v: arranged(layout, v, B, M),
+    queryStart,
+    keyStart,
     queries,
     keys,
     queryLength,
     keyLength,
   };
+}
+
+/** Rows of each sequence. */
+function lengths(starts: number[] | undefined, B: number, rows: number): Int32Array {
+  const all = new Int32Array(B).fill(rows);
+  starts?.slice(1).forEach((end, b) => all[b] = end - starts[b]);
+  return all;
+}
+
+/** A tensor whose axes have the lengths that `axes` has for them; those it has not yet are added. */
+export function withAxes(name: string, input: TensorInput, letters: string, axes: Axes): View {
+  const source = floating(name, input);
+  const { shape } = source;
+  const own = letters.slice(1, -1).split(",");
+  if (shape.length !== own.length) throw new RangeError(`${name}: expected ${letters}, got [${shape}]`);
+  const known = SHARED.filter((letter) => own.includes(letter) && axes[letter] !== undefined);
+  if (known.some((letter) => axes[letter] !== shape[own.indexOf(letter)])) {
+    const lengths = known.map((letter) => `${letter}=${axes[letter]}`).join(", ");
+    throw new RangeError(`${name}: expected ${letters} with ${lengths}, got [${shape}]`);
+  }
+  own.forEach((letter, x) => axes[letter] = shape[x]);
+  return source;
+}
+
+/** As axes [b, h, i, d]; "thd" gives the batch axis stride 0: row i of sequence b is row start[b] + i. */
+function arranged(layout: Layout, source: View, B: number, rows: number): View {
+  if (layout === "bhnd") return source;
+  if (layout === "bnhd") return permute(source, [0, 2, 1, 3]);
+  const [, heads, width] = source.shape;
+  const [row, head, column] = source.strides;
+  return { ...source, shape: [B, heads, rows, width], strides: [0, head, row, column] };
 }
 
 /** Views of other tensors of the same shapes. */
@@ -142,11 +146,10 @@ export function replaceViews(
       : layout === "bnhd"
       ? [B, rows, heads, width]
       : [total, heads, width];
-    if (source.shape.length !== shape.length || shape.some((n, axis) => n !== source.shape[axis])) {
+    if (!sameShape(source.shape, shape)) {
       throw new RangeError(`${name}: expected [${shape}] as planned, got [${source.shape}]`);
     }
-    if (layout === "thd") return sequenceView(source, B, rows);
-    return layout === "bnhd" ? permute(source, [0, 2, 1, 3]) : source;
+    return arranged(layout, source, B, rows);
   };
   return {
     q: replace("q", q, H, N, D, queries),
@@ -155,40 +158,9 @@ export function replaceViews(
   };
 }
 
-/** [total, h, d] → axes [b, h, i, d] whose batch axis has stride 0: row i of sequence b is row start[b] + i. */
-function sequenceView(source: View, B: number, rows: number): View {
-  const [, heads, width] = source.shape;
-  const [row, head, column] = source.strides;
-  return { ...source, shape: [B, heads, rows, width], strides: [0, head, row, column] };
-}
-
-function checkWidth(D: number): void {
-  if (D === 0) throw new RangeError("q: expected a head width D ≥ 1, got 0");
-}
-
-function checkGeometry(H: number, G: number, N: number, M: number): void {
-  if (G === 0 ? H !== 0 : H % G !== 0) {
-    throw new RangeError(`k: expected key/value heads G that divide H=${H}, got G=${G}`);
-  }
-  if (N > MAX_LENGTH || M > MAX_LENGTH) {
-    throw new RangeError(`q: expected at most 2^30 queries and keys, got N=${N}, M=${M}`);
-  }
-}
-
-function unpermute(shape: readonly number[], axes: readonly number[]): number[] {
-  return axes.map((_, axis) => shape[axes.indexOf(axis)]);
-}
-
-function ranked(name: string, source: View, rank: number, letters: string): View {
-  if (source.shape.length !== rank) {
-    throw new RangeError(`${name}: expected ${letters}, got [${source.shape}]`);
-  }
-  return source;
-}
-
 export function floating(name: string, input: TensorInput): View {
   const source = view(name, input);
-  if (!["float64", "float32", "float16", "bfloat16"].includes(source.dtype)) {
+  if (!FLOATS.includes(source.dtype)) {
     throw new TypeError(`${name}: expected a floating dtype, got ${source.dtype}`);
   }
   return source;
@@ -205,19 +177,16 @@ export function boolean(name: string, input: TensorInput): View {
 }
 
 function cumulative(name: string, input: Vector, total: number): number[] {
-  const length = input !== null && typeof input === "object"
-    ? "data" in input ? (input.shape ?? input.dims)?.[0] : (input as ArrayLike<number>).length
-    : undefined;
-  const values = integers(name, vector(name, input, [[length ?? 0]], "[B+1]"));
-  if (values.length < 1 || values[0] !== 0) throw new RangeError(`${name}[0]: expected 0, got ${values[0]}`);
-  for (let b = 1; b < values.length; b++) {
+  const values = integers(name, vector(name, input, null, "[B+1]"));
+  if (values[0] !== 0) throw new RangeError(`${name}[0]: expected 0, got ${values[0]}`);
+  const last = values.length - 1;
+  for (let b = 1; b <= last; b++) {
     if (values[b] < values[b - 1]) {
       throw new RangeError(`${name}[${b}]: expected at least ${values[b - 1]}, got ${values[b]}`);
     }
   }
-  const last = values[values.length - 1];
-  if (last > total) {
-    throw new RangeError(`${name}[${values.length - 1}]: expected at most ${total} rows, got ${last}`);
+  if (values[last] > total) {
+    throw new RangeError(`${name}[${last}]: expected at most ${total} rows, got ${values[last]}`);
   }
   return values;
 }

@@ -6,8 +6,8 @@
  * A boolean mask and a bias of −∞ cut further. Nothing is copied, nothing is allocated beyond O(B + H).
  */
 import { atLeastZero, count, finite, flag, oneOf, perHeadCount, vector } from "./check.ts";
-import type { DType } from "./dtype.ts";
-import { boolean, dense, floating, packed } from "./geometry.ts";
+import { type DType, FLOATS } from "./dtype.ts";
+import { boolean, floating, geometry as geometryOf } from "./geometry.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import { type Recipe, resolvePrecision } from "./precision.ts";
 import type { BlockMask } from "./sparse/blockmask.ts";
@@ -114,9 +114,7 @@ export function createProblem(
     }
   }
   const layout = oneOf("layout", or(options.layout, "bhnd"), ["bhnd", "bnhd", "thd"]);
-  const geometry = layout === "thd"
-    ? packed(qInput, kInput, vInput, options)
-    : dense(layout, qInput, kInput, vInput, options);
+  const geometry = geometryOf(layout, [qInput, kInput, vInput], options);
   const { B, H, G, N, M, D, E, q, k, v, queryStart, keyStart, queries, keys, queryLength } = geometry;
   const semantics = resolveSemantics(options.semantics);
   const scores = [B, H, N, M];
@@ -179,9 +177,7 @@ export function createProblem(
     semantics,
     precision: resolvePrecision(options.precision),
     want: {
-      out: options.out === undefined
-        ? null
-        : oneOf<DType>("out", options.out, ["float64", "float32", "float16", "bfloat16"]),
+      out: options.out === undefined ? null : oneOf("out", options.out, FLOATS),
       lse: flag("lse", options.lse),
       probabilities: flag("probabilities", options.probabilities),
     },

@@ -3,8 +3,8 @@
  *
  * x [B,H,N,D], or [B,N,H,D] with layout "bnhd"; cos and sin [positions, R/2], R ≤ D.
  */
-import { flag, oneOf, vector } from "./check.ts";
-import { floating } from "./geometry.ts";
+import { flag, oneOf, sameShape, vector } from "./check.ts";
+import { type Axes, floating, withAxes } from "./geometry.ts";
 import type { Vector } from "./options.ts";
 import { integers, type TensorInput, type View } from "./tensor.ts";
 
@@ -40,21 +40,17 @@ export interface Rotary {
 
 /** @throws TypeError for a wrong kind, RangeError for a wrong value or shape; the message starts with the name. */
 export function createRotary(x: TensorInput, tables: RotaryTables): Rotary {
-  const source = floating("x", x);
-  const { shape } = source;
   const layout = oneOf("layout", tables.layout === undefined ? "bhnd" : tables.layout, ["bhnd", "bnhd"]);
-  if (shape.length !== 4) {
-    throw new RangeError(`x: expected ${layout === "bhnd" ? "[B,H,N,D]" : "[B,N,H,D]"}, got [${shape}]`);
-  }
-  const [B, D] = [shape[0], shape[3]];
-  const [H, N] = layout === "bhnd" ? [shape[1], shape[2]] : [shape[2], shape[1]];
+  const axes: Axes = {};
+  const source = withAxes("x", x, layout === "bhnd" ? "[B,H,N,D]" : "[B,N,H,D]", axes);
+  const { B, H, N, D } = axes as Record<string, number>;
   const cos = floating("cos", tables.cos);
   const sin = floating("sin", tables.sin);
   const [rows, half] = cos.shape;
   if (cos.shape.length !== 2 || 2 * half > D) {
     throw new RangeError(`cos: expected [positions, R/2] with R ≤ ${D}, got [${cos.shape}]`);
   }
-  if (sin.shape.length !== 2 || sin.shape[0] !== rows || sin.shape[1] !== half) {
+  if (!sameShape(sin.shape, cos.shape)) {
     throw new RangeError(`sin: expected [${cos.shape}] like cos, got [${sin.shape}]`);
   }
   const positions = tokenPositions(tables.positions === undefined ? 0 : tables.positions, B, N, rows);

@@ -4,8 +4,8 @@
  * A state is what attention returns: out in one of the layouts, lse [B,H,N], or [H,total] with "thd".
  */
 import { expectShape, oneOf } from "./check.ts";
-import type { DType } from "./dtype.ts";
-import { floating } from "./geometry.ts";
+import { type DType, FLOATS } from "./dtype.ts";
+import { type Axes, floating, withAxes } from "./geometry.ts";
 import type { AttentionOptions, Layout } from "./options.ts";
 import { resolveSemantics } from "./problem.ts";
 import { placeLse, type Placement, placeOut } from "./result.ts";
@@ -46,22 +46,18 @@ export function createMerge(states: readonly State[], options: MergeOptions = {}
   if (!Array.isArray(states)) throw new TypeError(`states: expected an array, got ${describe(states)}`);
   if (states.length === 0) throw new RangeError("states: expected at least one, got none");
   const layout = oneOf<Layout>("layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "thd"]);
+  const letters = { bhnd: "[B,H,N,E]", bnhd: "[B,N,H,E]", thd: "[total,H,E]" }[layout];
+  const axes: Axes = {};
   const views = states.map((state: State, s) => {
     if (state === null || typeof state !== "object") {
       throw new TypeError(`states[${s}]: expected {out, lse}, got ${describe(state)}`);
     }
-    return { out: floating(`states[${s}].out`, state.out), lse: floating(`states[${s}].lse`, state.lse) };
+    const out = s === 0
+      ? withAxes("states[0].out", state.out, letters, axes)
+      : floating(`states[${s}].out`, state.out);
+    return { out, lse: floating(`states[${s}].lse`, state.lse) };
   });
-  const letters = { bhnd: "[B,H,N,E]", bnhd: "[B,N,H,E]", thd: "[total,H,E]" }[layout];
-  const { shape } = views[0].out;
-  if (shape.length !== (layout === "thd" ? 3 : 4)) {
-    throw new RangeError(`states[0].out: expected ${letters}, got [${shape}]`);
-  }
-  const [B, N, H, E] = layout === "thd"
-    ? [1, ...shape]
-    : layout === "bnhd"
-    ? shape
-    : [shape[0], shape[2], shape[1], shape[3]];
+  const { B = 1, H, E, total, N = total } = axes as Record<string, number>;
   const rows = { B, H, N, E, layout, queryStart: new Int32Array(1), queries: N };
   const outAt = placeOut(rows);
   const lseAt = placeLse(rows);
@@ -78,8 +74,6 @@ export function createMerge(states: readonly State[], options: MergeOptions = {}
     lseAt,
     states: views,
     semantics: resolveSemantics(options.semantics),
-    dtype: options.out === undefined
-      ? null
-      : oneOf<DType>("out", options.out, ["float64", "float32", "float16", "bfloat16"]),
+    dtype: options.out === undefined ? null : oneOf("out", options.out, FLOATS),
   };
 }

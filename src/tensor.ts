@@ -62,15 +62,15 @@ export interface Resident {
 const MAX_RANK = 8;
 
 /** Which dtypes a typed array may carry, the first being the default; Uint16Array has none, it must be told. */
-const CARRIES: Readonly<Record<string, { dtypes: readonly DType[]; told?: true }>> = {
-  Float64Array: { dtypes: ["float64"] },
-  Float32Array: { dtypes: ["float32"] },
-  Float16Array: { dtypes: ["float16"] },
-  Uint16Array: { dtypes: ["float16", "bfloat16"], told: true },
-  Int8Array: { dtypes: ["int8"] },
-  Uint8Array: { dtypes: ["uint8", "bool"] },
-  Int32Array: { dtypes: ["int32"] },
-  BigInt64Array: { dtypes: ["int64"] },
+const CARRIES: Readonly<Record<string, readonly DType[]>> = {
+  Float64Array: ["float64"],
+  Float32Array: ["float32"],
+  Float16Array: ["float16"],
+  Uint16Array: ["float16", "bfloat16"],
+  Int8Array: ["int8"],
+  Uint8Array: ["uint8", "bool"],
+  Int32Array: ["int32"],
+  BigInt64Array: ["int64"],
 };
 
 /** @throws TypeError for a wrong kind of thing, RangeError for a shape that does not fit its data. */
@@ -97,13 +97,13 @@ export function view(name: string, input: TensorInput): View {
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
   const told = input.dtype ?? input.type;
-  if (told === undefined && carries.told) {
+  if (told === undefined && array === "Uint16Array") {
     throw new TypeError(`${name}: expected dtype "float16" or "bfloat16" with a Uint16Array, got none`);
   }
-  const dtype = (told ?? carries.dtypes[0]) as DType;
-  if (!carries.dtypes.includes(dtype)) {
+  const dtype = (told ?? carries[0]) as DType;
+  if (!carries.includes(dtype)) {
     throw new TypeError(
-      `${name}: expected dtype ${carries.dtypes.join(" or ")} with a ${array}, got ${told}`,
+      `${name}: expected dtype ${carries.join(" or ")} with a ${array}, got ${told}`,
     );
   }
   // The 16-bit words are what the kernels read.

@@ -7,6 +7,7 @@
 
 export { exp, exp2 } from "./math/exp.ts";
 export { expm1, sigmoid, tanh } from "./math/expm1.ts";
-export { log, log1p, log2 } from "./math/log.ts";
+export { log, log1p } from "./math/log.ts";
+export { log2 } from "./math/log2.ts";
 export { pow } from "./math/pow.ts";
 export { cos, sin } from "./math/trig.ts";

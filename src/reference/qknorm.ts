@@ -8,7 +8,7 @@
  * Sources: Henry et al., Query-Key Normalization (arXiv 2010.04245), with the RMSNorm of Qwen 3, Gemma 3 and OLMo 2;
  * Su et al., RoFormer (arXiv 2104.09864), eq. 34. About 4 flops an element each.
  */
-import { finite, vector } from "../check.ts";
+import { atLeastZero, vector } from "../check.ts";
 import { floating } from "../geometry.ts";
 import type { Vector } from "../options.ts";
 import { createRotary, type RotaryTables } from "../rotary.ts";
@@ -45,8 +45,7 @@ export function qkNorm(
   if (shape.length === 0) throw new RangeError("x: expected [..., D], got []");
   const dim = shape[shape.length - 1];
   const w = weight === undefined ? new Float64Array(dim).fill(1) : vector("weight", weight, [[dim]], "[D]");
-  const eps = finite("eps", options.eps === undefined ? 1e-6 : options.eps);
-  if (eps < 0) throw new RangeError(`eps: expected a number ≥ 0, got ${eps}`);
+  const eps = atLeastZero("eps", options.eps === undefined ? 1e-6 : options.eps);
   const values = toFloat64(source);
   const data = dim === 0 ? values : rmsnorm(values, w, { rows: values.length / dim, dim, eps });
   return { data, shape: [...shape], dtype: "float64" };

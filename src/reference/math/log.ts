@@ -1,5 +1,5 @@
 /**
- * log, log1p, log2: x = 2^k·z, 0.6875 ≤ z < 1.375; r = z·c − 1 is exact as a pair for c = n/128 near 1/z, and
+ * log, log1p: x = 2^k·z, 0.6875 ≤ z < 1.375; r = z·c − 1 is exact as a pair for c = n/128 near 1/z, and
  * ln x = k·ln2 − ln c + r − r²/2 + r³·(1/3 − …), the first four terms as pairs. c = 1 around z = 1, so nothing
  * cancels there: |r| ≤ 2^−7 there and everywhere.
  *
@@ -64,9 +64,6 @@ function headAndTail(x: bigint): [number, number] {
 
 const [LN2_HIGH, LN2_LOW] = headAndTail(LN2);
 
-/** 1/ln 2. */
-const [LOG2E, LOG2E_LOW] = expansion((1n << BigInt(2 * FRACTION)) / LN2, [53, 53]) as [number, number];
-
 /** 2^54. */
 const TWO_54 = 0x40_0000_0000_0000;
 
@@ -79,18 +76,6 @@ export function log(x: number): number {
   if (!(x > 0 && x < Infinity)) return atEdge(x);
   logPair(x, 0, pair);
   return pair[0]!;
-}
-
-/**
- * Logarithm to base 2. Max error 0.5001 ulp measured, exact for powers of two. log2(1) = +0, log2(±0) = −∞,
- * log2(∞) = ∞, NaN for NaN and x < 0.
- */
-export function log2(x: number): number {
-  if (!(x > 0 && x < Infinity)) return atEdge(x);
-  logPair(x, 0, pair);
-  const ln = pair[0]!;
-  const product = ln * LOG2E;
-  return product + (productTail(ln, LOG2E, product) + (ln * LOG2E_LOW + pair[1]! * LOG2E));
 }
 
 /**
@@ -153,6 +138,6 @@ function logSum(head: number, tail: number, r: number, rTail: number, out: Float
 }
 
 /** The logarithm of what has none, or of 0 or ∞. */
-function atEdge(x: number): number {
+export function atEdge(x: number): number {
   return x === 0 ? -Infinity : x === Infinity ? x : NaN;
 }

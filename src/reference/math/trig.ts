@@ -6,8 +6,18 @@
  * Reduction: to 2^21 by five pieces of π/128 (Cody & Waite 1980), beyond by 2/π to 1280 bits (Payne & Hanek 1983).
  */
 
-import { expansion, FRACTION, multiply, PI, TWO_OVER_PI, TWO_OVER_PI_BITS } from "./constants.ts";
+import { expansion, FRACTION, multiply, PI } from "./constants.ts";
 import { highWord, LEAST, POW2, productTail, sumTail } from "./pair.ts";
+
+/** ⌊2/π · 2^1280⌋: reducing 2^1023 takes 1024 + 53 bits, and 203 are left for the answer. */
+export const TWO_OVER_PI = BigInt(
+  "0xa2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e0" +
+    "06492eea09d1921cfe1deb1cb129a73ee88235f52ebb4484e99c7026b45f7e413991d639835339f4" +
+    "9c845f8bbdf9283b1ff897ffde05980fef2f118b5a0a6d1f6d367ecf27cb09b74f463f669e5fea2d" +
+    "7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b6babf0cfbc209af4361d",
+);
+
+export const TWO_OVER_PI_BITS = 1280;
 
 /** sin(j·π/128) as [hi, lo] at [2j, 2j + 1], 0 ≤ j < 256. */
 const SINES = sines();
