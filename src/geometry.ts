@@ -19,9 +19,9 @@ export type Geometry = Pick<
 
 /** Of q, k and v. */
 const AXES = {
-  bhnd: ["[B,H,N,D]", "[B,G,M,D]", "[B,G,M,E]"],
-  bnhd: ["[B,N,H,D]", "[B,M,G,D]", "[B,M,G,E]"],
-  thd: ["[total,H,D]", "[total,G,D]", "[total,G,E]"],
+  bhnd: ["BHND", "BGMD", "BGME"],
+  bnhd: ["BNHD", "BMGD", "BMGE"],
+  thd: [["total", "H", "D"], ["total", "G", "D"], ["total", "G", "E"]],
 } as const;
 /** Axes that two tensors share, as a message lists them. */
 const SHARED = ["total", "B", "G", "M", "D"] as const;
@@ -61,9 +61,9 @@ export function geometry(
   if (starts && starts[1].length !== B + 1) {
     throw new RangeError(`cuSeqlens.k: expected ${B + 1} entries like cuSeqlens.q, got ${starts[1].length}`);
   }
-  const [queryStart, keyStart] = [0, 1].map((x) =>
-    Int32Array.from(starts?.[x].slice(0, B) ?? new Int32Array(B))
-  );
+  const [queryStart, keyStart] = starts
+    ? starts.map((rows) => Int32Array.from(rows.slice(0, B)))
+    : [new Int32Array(B), new Int32Array(B)];
   const queryLength = lengths(starts?.[0], B, queries);
   const keyLength = lengths(starts?.[1], B, keys);
   const N = packed ? queryLength.reduce((a, b) => Math.max(a, b), 0) : queries;
@@ -101,18 +101,22 @@ function lengths(starts: number[] | undefined, B: number, rows: number): Int32Ar
   return all;
 }
 
+/** A letter an axis, or a word. */
+export type AxisNames = string | readonly string[];
+
 /** A tensor whose axes have the lengths that `axes` has for them; those it has not yet are added. */
-export function withAxes(name: string, input: TensorInput, letters: string, axes: Axes): View {
+export function withAxes(name: string, input: TensorInput, letters: AxisNames, axes: Axes): View {
   const source = floating(name, input);
   const { shape } = source;
-  const own = letters.slice(1, -1).split(",");
-  if (shape.length !== own.length) throw new RangeError(`${name}: expected ${letters}, got [${shape}]`);
-  const known = SHARED.filter((letter) => own.includes(letter) && axes[letter] !== undefined);
-  if (known.some((letter) => axes[letter] !== shape[own.indexOf(letter)])) {
-    const lengths = known.map((letter) => `${letter}=${axes[letter]}`).join(", ");
-    throw new RangeError(`${name}: expected ${letters} with ${lengths}, got [${shape}]`);
+  const wrong = (lengths: string) =>
+    new RangeError(`${name}: expected [${[...letters]}]${lengths}, got [${shape}]`);
+  if (shape.length !== letters.length) throw wrong("");
+  for (let x = 0; x < shape.length; x++) {
+    if ((axes[letters[x]] ?? shape[x]) === shape[x]) continue;
+    const known = SHARED.filter((letter) => letters.includes(letter) && axes[letter] !== undefined);
+    throw wrong(` with ${known.map((letter) => `${letter}=${axes[letter]}`).join(", ")}`);
   }
-  own.forEach((letter, x) => axes[letter] = shape[x]);
+  for (let x = 0; x < shape.length; x++) axes[letters[x]] = shape[x];
   return source;
 }
 

@@ -42,7 +42,7 @@ export interface Rotary {
 export function createRotary(x: TensorInput, tables: RotaryTables): Rotary {
   const layout = oneOf("layout", tables.layout === undefined ? "bhnd" : tables.layout, ["bhnd", "bnhd"]);
   const axes: Axes = {};
-  const source = withAxes("x", x, layout === "bhnd" ? "[B,H,N,D]" : "[B,N,H,D]", axes);
+  const source = withAxes("x", x, layout === "bhnd" ? "BHND" : "BNHD", axes);
   const { B, H, N, D } = axes as Record<string, number>;
   const cos = floating("cos", tables.cos);
   const sin = floating("sin", tables.sin);

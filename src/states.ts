@@ -46,7 +46,7 @@ export function createMerge(states: readonly State[], options: MergeOptions = {}
   if (!Array.isArray(states)) throw new TypeError(`states: expected an array, got ${describe(states)}`);
   if (states.length === 0) throw new RangeError("states: expected at least one, got none");
   const layout = oneOf<Layout>("layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "thd"]);
-  const letters = { bhnd: "[B,H,N,E]", bnhd: "[B,N,H,E]", thd: "[total,H,E]" }[layout];
+  const letters = { bhnd: "BHNE", bnhd: "BNHE", thd: ["total", "H", "E"] }[layout];
   const axes: Axes = {};
   const views = states.map((state: State, s) => {
     if (state === null || typeof state !== "object") {
