@@ -30,6 +30,7 @@ const GRANULARITIES: readonly Granularity[] = ["tensor", "block", "warp", "threa
 /** Which accumulators a type of P·V has; the first where the version's own isn't among them. */
 const ACCUMULATORS: Readonly<Record<ValueType, readonly Accumulator[]>> = {
   float32: ["float32"],
+  "float32/fp8": ["float32"],
   fp16: ["float32", "fp16", "fp32+fp16"],
   fp8: ["float32", "fp22", "fp32+fp32", "fp32+fp16"],
   fp8e5m2: ["float32", "fp22", "fp32+fp32"],

@@ -81,8 +81,9 @@ export class RowBounds {
   constructor(problem: Problem, scores: RowScores, arithmetic: Arithmetic) {
     const quantised = arithmetic.quantised === true && problem.precision !== null;
     // Where P's static scale is that of the maximum, the maximum cannot lag behind.
+    const coded = quantised && !problem.precision!.pv.startsWith("float32");
     const lag = problem.precision?.pScale === "row" ? 0 : arithmetic.lag;
-    this.#arithmetic = quantised ? { ...arithmetic, exp: arithmetic.expOfCodes, lag } : arithmetic;
+    this.#arithmetic = coded ? { ...arithmetic, exp: arithmetic.expOfCodes, lag } : arithmetic;
     this.#quantisation = quantised ? new Quantisation(problem, arithmetic) : null;
     this.scores = scores;
     this.weights = new RowWeights(problem.M);
