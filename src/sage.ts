@@ -66,6 +66,10 @@ const VERSIONS = {
  * import { sage } from "flashtile";
  * const paper = sage({ version: "2", qk: "int4" }); // SageAttn2-4b
  * console.log(paper.smoothQ, paper.pv, paper.accumulator); // block fp8 fp32+fp32
+ *
+ * // What the kernels compute of it, on a quarter of V's bytes and an eighth of K's: P is not rounded.
+ * const small = sage({ qk: "int4", granularity: "token", rounding: "half-even", smoothQ: false, pv: "float32/fp8" });
+ * console.log(small.pv, small.vScale); // float32/fp8 head
  * ```
  */
 export function sage(options: SageOptions = {}): Recipe {
