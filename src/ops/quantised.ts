@@ -37,8 +37,6 @@ const LARGE_V = (127 + 88) << 23;
 const SMALLEST = 2 ** -126;
 const LARGEST = 3.4028234663852886e38;
 
-/** 448·2^−126: what the largest |v| of a column counts as at least (src/reference/quantise.ts). */
-const LEAST_E4M3 = 448 * SMALLEST;
 /** Sums of the lanes of nibbles fit 32 bits up to here (assembly/tile/qk_i4_4x32.ts). */
 const WIDEST_I4 = 8192;
 
@@ -71,13 +69,13 @@ export class QuantisedCall extends ForwardCall {
   >;
   /** Codes of Q and K, of V, in bytes: 7 bits on the relaxed build. */
   readonly #bytes: { qk: boolean; v: boolean };
-  /** P in float32, V as it is or in E4M3; the code of P = 1. */
+  /** P and V in float32; the code of P = 1. */
   readonly #plain: boolean;
-  readonly #e4m3: boolean;
   readonly #top: number;
-  /** K in nibbles; where i16 codes wait to become so, and a tile is unpacked to. */
-  readonly #nibbles: boolean;
+  /** Of K in nibbles: where i16 codes wait to become so, and a tile is unpacked to; else 0. */
   readonly #codes: number;
+  /** Of V in E4M3: bytes from the units of a tile to those of the next, 0 if all have the same; else null. */
+  readonly #step: number | null;
   /** Of (b, g): keys that some query sees, if not all; those with numbers for float32; rows left to it. */
   #seen: Uint8Array | null = null;
   readonly #bad = new Set<number>();
@@ -92,37 +90,37 @@ export class QuantisedCall extends ForwardCall {
       v: fast && recipe.pv === "int7",
     };
     const e4m3 = recipe.pv === "float32/fp8";
-    const plain = e4m3 || recipe.pv === "float32";
+    const plain = recipe.pv === "float32";
+    const floats = e4m3 || plain;
     const nibbles = recipe.qk === "int4" && problem.D <= WIDEST_I4;
     const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0) |
-      (plain ? task.PLAIN_PV : 0) | (nibbles ? task.TILE_K : 0) | (e4m3 ? task.TILE_V : 0);
+      (floats ? task.PLAIN_PV : 0) | (nibbles ? task.TILE_K : 0) | (e4m3 ? task.TILE_V : 0);
     super(engine, problem, options, {
       element: {
         bytes: 2,
         keyBytes: nibbles ? 0.5 : 2,
         valueBytes: e4m3 ? 1 : plain ? 4 : 2,
         multiple: 2,
-        columns: plain ? 8 : 16,
+        columns: floats ? 8 : 16,
       },
       flags: task.QUANTISED | flags,
     });
     const { arena, kernels } = engine;
     const { D, E, M } = problem;
     this.#bytes = bytes;
-    this.#nibbles = nibbles;
-    this.#e4m3 = e4m3;
+    const step = this.#step = !e4m3 ? null : recipe.vScale === "tile" ? this.buffers.strips * 32 : 0;
     if (nibbles) this.result.kernels.add("qk_i4_4x32");
     if (e4m3) this.result.kernels.add("unpack_v_e4m3");
     if (bytes.qk) this.result.kernels.add("qk_i8_4x16");
     if (bytes.v) this.result.kernels.add("pv_i8_4x16");
     const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
-    const { p, v } = plain ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
+    const { p, v } = floats ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
     this.#plain = plain;
     this.#top = p;
     this.#options = options;
     this.#recipe = recipe;
     this.#limits = { qk, v };
-    this.#scores = plain || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
+    this.#scores = floats || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
     const Ep = roundUp(E, 16);
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
@@ -151,7 +149,7 @@ export class QuantisedCall extends ForwardCall {
       unit_p: own.unit,
       shift_p: own.shift,
       c_p: own.c,
-      mean_p: recipe.smoothV && recipe.pv !== "float32" ? own.meanV : 0,
+      mean_p: recipe.smoothV && !plain ? own.meanV : 0,
       q_sum_p: own.qSum,
       table_p: table,
       top: p,
@@ -159,11 +157,11 @@ export class QuantisedCall extends ForwardCall {
       br: options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0),
       k_tile_p: codes,
       v_tile_p: tile,
-      v_unit_step: this.#unitStep,
+      v_unit_step: step ?? 0,
       // Units and shifts are in natural units as they are.
       scale: 1,
     });
-    if (plain) this.write({ c: LOG2E });
+    if (floats) this.write({ c: LOG2E });
   }
 
   /** Means of K and V. */
@@ -177,25 +175,23 @@ export class QuantisedCall extends ForwardCall {
       for (const j of this.#bad) good[j] = 0;
       yield* this.#scan(b, g, good);
     }
-    if (this.#e4m3 && !this.#unitStep) yield* this.#headUnits(b, g);
+    if (this.#step === 0) yield* this.#headUnits(b, g);
     this.keeps = null;
   }
 
-  /** Bytes from E4M3's units of a tile to those of the next. */
-  get #unitStep(): number {
-    return this.#recipe.vScale === "tile" ? this.buffers.strips * 32 : 0;
-  }
-
-  /** Units of V's columns over all keys that count. */
+  /** Units of V's columns over all keys that count, E4M3's: the largest |v| counts as at least 448·2^−126. */
   *#headUnits(b: number, g: number): Generator<number, void> {
-    const { problem: { v, E }, engine: { arena, kernels }, buffers: { stage } } = this;
+    const { v, E } = this.problem;
+    const { arena, kernels } = this.engine;
     const { vUnit, meanV, seen } = this.#own;
-    const units = () => arena.f32(vUnit, roundUp(E, 8));
-    units().fill(LEAST_E4M3);
+    const width = roundUp(E, 8);
+    arena.f32(vUnit, width).fill(448 * SMALLEST);
     yield* this.#slices(v, b, g, (j, rows) => {
-      kernels.column_max_f32(stage.at, E, rows, E, meanV, this.#seen ? seen + j : 0, vUnit);
+      kernels.column_max_f32(
+        ...[this.buffers.stage.at, E, rows, E, meanV, this.#seen ? seen + j : 0, vUnit] as const,
+      );
     });
-    units().forEach((top, e, all) => all[e] = top / 448);
+    arena.f32(vUnit, width).forEach((top, e, all) => all[e] = top / 448);
   }
 
   *#scan(b: number, g: number, seen: Uint8Array | null): Generator<number, void> {
@@ -205,7 +201,7 @@ export class QuantisedCall extends ForwardCall {
     if (seen) this.engine.arena.u8(this.#own.seen, seen.length).set(seen);
     yield* this.#means(k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
     // What float32 does with V needs no mean: Σp·v = Σp·(v − v̄) + v̄·Σp.
-    if (this.#recipe.pv === "float32") return;
+    if (this.#plain) return;
     yield* this.#means(v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
   }
 
@@ -266,15 +262,15 @@ export class QuantisedCall extends ForwardCall {
     const own = this.#own;
     const row = roundUp(D, 2) * 2;
     const bytes = this.#bytes.qk;
-    const nibbles = this.#nibbles;
+    const codes = this.#codes;
     eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
-      const to = nibbles ? this.#codes : panel.k + at * (bytes ? D : row);
+      const to = codes || panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
         ...[stage.at, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
         ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
-      if (nibbles) kernels.pack_i4(to, panel.k + at * row / 4, row / 4, Math.ceil(rows / 32));
+      if (codes) kernels.pack_i4(to, panel.k + at * row / 4, row / 4, Math.ceil(rows / 32));
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 16) * (D / 4), 16, 64, 0, 0);
     });
     // Who sees a bad key has a score that is NaN.
@@ -283,29 +279,22 @@ export class QuantisedCall extends ForwardCall {
   }
 
   override loadValues(b: number, g: number, start: number, end: number, scale: number) {
-    const e4m3 = this.#e4m3, step = this.#unitStep;
-    if (this.#plain && !e4m3) return super.loadValues(b, g, start, end, scale);
+    if (this.#plain) return super.loadValues(b, g, start, end, scale);
     const { kernels } = this.engine;
     const { E, v, keyLength } = this.problem;
     const { stage, panel } = this.buffers;
     const own = this.#own;
     const Ep = roundUp(E, 16);
-    const bytes = this.#bytes.v;
+    const bytes = this.#bytes.v, step = this.#step;
     // The units of a tile are those of all its keys, also of those that this chunk of rows doesn't see.
     const whole = Math.min(roundUp(end, 64), keyLength[b]);
     eachSlice(this.engine, this.problem, v, stage, b, g, start, whole, (j, rows) => {
       const at = j - start;
-      if (e4m3) {
-        kernels.pack_v_e4m3(
-          ...[stage.at, E, rows, E, panel.v + at * roundUp(E, 8), own.meanV] as const,
-          ...[this.#seen ? own.seen + j : 0, own.vUnit + at / 64 * step, step] as const,
-        );
-        return;
-      }
-      const to = panel.v + at * Ep * (bytes ? 1 : 2);
-      kernels.pack_v_i16(
+      const e4m3 = step !== null;
+      const to = panel.v + at * (e4m3 ? roundUp(E, 8) : bytes ? Ep : 2 * Ep);
+      kernels[e4m3 ? "pack_v_e4m3" : "pack_v_i16"](
         ...[stage.at, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
-        ...[own.vUnit + at / 64 * Ep * 4, this.#limits.v] as const,
+        ...[own.vUnit + at / 64 * (step ?? Ep * 4), step ?? this.#limits.v] as const,
       );
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 64) * (Ep / 8) * 16, 8, 0, 0, 0);
     });
@@ -313,7 +302,7 @@ export class QuantisedCall extends ForwardCall {
   }
 
   override scanValues(b: number, g: number, start: number, end: number): number {
-    return this.#plain && !this.#e4m3 ? super.scanValues(b, g, start, end) : 0;
+    return this.#plain ? super.scanValues(b, g, start, end) : 0;
   }
 
   override finish(b: number, g: number, r0: number, count: number, scale: number): void {
