@@ -19,14 +19,7 @@ export { pv_f32_4x8 } from "./tile/pv_f32_4x8";
 export { softmax_f32_4x64 } from "./tile/softmax_f32_4x64";
 export { rotary_f32 } from "./ops/rotary";
 export { forward_i16 } from "./ops/quantised";
-export {
-  column_sums_f32,
-  dot_rows_f32,
-  pack_rows_i16,
-  pack_v_i16,
-  quantise_rows_f32,
-  row_max_f32,
-} from "./tile/quantise";
+export { column_sums_f32, dot_rows_f32, pack_rows_i16, pack_v_i16 } from "./tile/quantise";
 export { qk_i16_4x16 } from "./tile/qk_i16_4x16";
 export { pv_i16_4x16 } from "./tile/pv_i16_4x16";
 export { narrow_i8, pv_i8_4x16, qk_i8_4x16 } from "./tile/i8_4x16";

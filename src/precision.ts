@@ -24,7 +24,7 @@ export type ValueType =
   | ("float32" | "float32/fp8" | "fp16" | "fp8" | "fp8e5m2")
   | ("int16" | "int12" | "int8" | "int7" | "fp4");
 
-/** Which rows of a head share one scale; see src/groups.ts. */
+/** Which rows of a head share one scale; see src/reference/groups.ts. */
 export type Granularity = "tensor" | "block" | "warp" | "thread" | "token";
 
 /** Ties of the integer rounding: away from zero (Triton's kernels) or to even (CUDA's, and ours). */

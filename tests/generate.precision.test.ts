@@ -82,7 +82,7 @@ describe("generate --precision", () => {
   const list = '["int8"]';
   it.each([
     ["int13", /--precision.* expected "float32", "int12", .* got "int13" \(or auto\)$/],
-    ["sage2", /--precision\.pv "fp8": not available in the kernels; /],
+    ["sage2", /--precision\.granularity\.q "thread": not available in the kernels; /],
     [list, /--precision: expected one for each of 4 layers, got 1$/],
     ['["int8","int8","int8","fast"]', /--precision.* got "fast"$/],
     ['{"layers":[]}', /--precision.* version: expected 1, got none$/],

@@ -5,10 +5,8 @@
 import { describe, expect, it } from "vitest";
 import { E4M3 } from "../src/codecs.ts";
 import { attention } from "../src/ops/attention.ts";
-import { groupsOfQ } from "../src/groups.ts";
-import { type Recipe, recipes, sage } from "../src/precision.ts";
+import { type Recipe, sage } from "../src/precision.ts";
 import { createProblem } from "../src/problem.ts";
-import { integers, quantise } from "../src/reference/quantise.ts";
 import { hasRelaxedSimd } from "../src/wasm/detect.ts";
 import { deterministicFull, relaxedFull } from "../src/wasm/full.ts";
 import { instantiate } from "../src/wasm/load.ts";
@@ -84,31 +82,6 @@ describe.each(engines.map((engine) => [engine.name, engine] as const))("%s", (_,
     arena.release(mark);
   });
 
-  it.each(
-    [[1, 7, "half-away"], [7, 127, "half-away"], [64, 127, "half-even"], [30, 2047, "half-away"]] as const,
-  )(
-    "quantise_rows_f32 of width %i up to %i, %s: codes and units of the oracle",
-    (D, limit, rounding) => {
-      const mark = arena.mark();
-      const rows = 40;
-      const data = normal(9, [rows * D]).data;
-      const x = block(rows * D, (at) => at % 5 === 4 ? Math.round(data[at]) : data[at]);
-      const [mean, top] = [block(D + 4, (d) => d < D ? d / 8 - 1 : 0), block(rows)];
-      const smooth = Float64Array.from(x.f32(), (value, at) => Math.fround(value - mean.f32()[at % D]));
-      const groups = groupsOfQ("thread", rows, { ...recipes.sage2, blockQ: 16, warpQ: 8 });
-      const want = quantise(smooth, D, integers(limit, rounding), groups, () => true);
-      kernels.row_max_f32(x.at, D, rows, D, mean.at, 0, top.at);
-      const most = new Float64Array(groups.count);
-      top.f32().forEach((a, i) => most[groups.of(i, 0)] = Math.max(most[groups.of(i, 0)], a));
-      arena.f32(top.at, rows).set(Float32Array.from({ length: rows }, (_, i) => most[groups.of(i, 0)]));
-      kernels.quantise_rows_f32(x.at, D, rows, D, mean.at, top.at, limit, rounding === "half-away");
-      expect(Array.from(top.f32())).toEqual(Array.from({ length: rows }, (_, i) => want.scaleAt(i, 0)));
-      expect(x.f32().every((code, at) => code === want.codes[at])).toBe(true);
-      [x, mean, top].forEach(intact);
-      arena.release(mark);
-    },
-  );
-
   it("pack_v_e4m3 has the codes of the codec: both signs, ties, subnormals, what saturates", () => {
     const mark = arena.mark();
     // Halves between neighbours are the ties; with amax 448 the unit is 1.
@@ -170,11 +143,6 @@ describe("the fused forward", () => {
   const RECIPES: [string, Recipe][] = [
     ["int4, P and V int12", sage({ ...own, qk: "int4", pv: "int12", vScale: "tile" })],
     ["int4, V E4M3", sage({ ...own, qk: "int4", pv: "float32/fp8", smoothV: true, vScale: "tile" })],
-    ["SageAttention2's scores, V E4M3", sage({ pv: "float32/fp8", blockQ: 16, blockK: 32, warpQ: 8 })],
-    [
-      "int8 by block and tensor",
-      sage({ ...own, qk: "int8", pv: "int12", granularity: { q: "block", k: "tensor" }, vScale: "tile" }),
-    ],
     ["int8, V E4M3 by head", sage({ ...own, qk: "int8", pv: "float32/fp8" })],
   ];
   const engine = engines[0];

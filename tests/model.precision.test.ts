@@ -120,7 +120,7 @@ describe("calibrateModel", () => {
 
   it("refuses candidates that the back end lacks", async () => {
     await expect(calibrate({ candidates: [sage()] })).rejects.toThrow(
-      /^precision\.pv "fp8": not/,
+      /^precision\.granularity\.q "thread": not/,
     );
   });
 });

@@ -26,19 +26,6 @@ for (const vScale of ["tile", "head"] as const) {
     options,
   );
 }
-quantisedSuite("SageAttention2's scores on the kernels", attention, sage({ pv: "float32/fp8" }), options);
-quantisedSuite(
-  "SageAttention's scores on the kernels",
-  attention,
-  sage({ version: "1", pv: "float32" }),
-  options,
-);
-quantisedSuite(
-  "int4 by tensor and warp on the kernels",
-  attention,
-  sage({ ...own, qk: "int4", smoothQ: false, pv: "float32", granularity: { q: "tensor", k: "warp" } }),
-  options,
-);
 quantisedSuite("int7 on the kernels", attention, sage({ ...own, qk: "int7", pv: "int7" }), options);
 quantisedSuite(
   "int4 and int8 on the kernels",

@@ -42,19 +42,6 @@ const PRECISIONS: [string, Precision][] = [
   ["int4, P and V int12", sage({ ...own, qk: "int4", pv: "int12", smoothV: true })],
   ["int8, P float32, V E4M3", sage({ ...own, qk: "int8", pv: "float32/fp8", smoothV: true })],
   ["int4, P float32, V E4M3 by head", sage({ ...own, qk: "int4", pv: "float32/fp8", vScale: "head" })],
-  ["SageAttention2's scores, V E4M3", sage({ pv: "float32/fp8" })],
-  ["SageAttention's scores, P and V float32", sage({ version: "1", pv: "float32", blockQ: 8 })],
-  [
-    "int4 by warp and thread, P and V int12",
-    sage({
-      ...{ ...own, qk: "int4", pv: "int12", granularity: { q: "warp", k: "thread" } },
-      ...{ blockQ: 16, warpQ: 8, blockK: 32 },
-    }),
-  ],
-  [
-    "int8 by tensor and block",
-    sage({ ...own, qk: "int8", pv: "int8", granularity: { q: "tensor", k: "block" } }),
-  ],
   ["int12, nothing smoothed", sage({ ...own, qk: "int12", pv: "int12", smoothK: false })],
 ];
 

@@ -7,7 +7,7 @@ import { E4M3 } from "../src/codecs.ts";
 import { integerLimit, valueLimits } from "../src/limits.ts";
 import { type Granularity, type Recipe, recipes, sage } from "../src/precision.ts";
 import { attention, attentionTiled } from "../src/reference/index.ts";
-import { groupsOf16, groupsOfK, groupsOfQ, groupsOfV } from "../src/groups.ts";
+import { groupsOf16, groupsOfK, groupsOfQ, groupsOfV } from "../src/reference/groups.ts";
 import { floats, integers, nvfp4, quantise } from "../src/reference/quantise.ts";
 import { quantiseValues } from "../src/reference/sagevalues.ts";
 import { truncate22 } from "../src/reference/sageweights.ts";

@@ -4,7 +4,7 @@
  *
  *   unit = amax/L     code = round(x·(L/amax)), ties to even, |code| ≤ L            amax counts as at least L·2^−126
  *
- *   pack_rows_i16   Q, K [rows][D] → [rows/w][⌈D/2⌉][w][2], w = 4 or 16     a unit for each row, or the codes are given
+ *   pack_rows_i16   Q, K [rows][D] → [rows/w][⌈D/2⌉][w][2], w = 4 or 16     a unit for each row
  *   pack_v_i16      V [rows][E]    → [rows/64][2·⌈E/16⌉][32][8][2]         a unit for each 64 rows of a column
  *
  * The codes and units of src/reference/quantise.ts bit for bit. Adding 1.5·2^23 leaves the rounded number in the low
@@ -80,62 +80,7 @@ export function dot_rows_f32(
   }
 }
 
-/** dst[i] = max |x − mean| of row i, 0 of rows that don't count. */
-export function row_max_f32(
-  src_p: usize,
-  ld: i32,
-  rows: i32,
-  D: i32,
-  mean_p: usize,
-  seen_p: usize,
-  dst_p: usize,
-): void {
-  for (let i: i32 = 0; i < rows; i++, src_p += (<usize> ld) << 2, dst_p += 4) {
-    store<f32>(dst_p, counts(seen_p, i, rows) ? largest(src_p, mean_p, D) : 0);
-  }
-}
-
-/**
- * Rows → their codes as float32, in place, where rows share units or ties go away from 0 (code = round(x/unit)): top_p has
- * the amax that each row's unit is made of, and the unit afterwards.
- */
-export function quantise_rows_f32(
-  src_p: usize,
-  ld: i32,
-  rows: i32,
-  D: i32,
-  mean_p: usize,
-  top_p: usize,
-  limit: f32,
-  away: bool,
-): void {
-  const step = (<usize> ld) << 2, row = (<usize> D) << 2;
-  for (let i: i32 = 0; i < rows; i++, src_p += step, top_p += 4) {
-    const amax = max(load<f32>(top_p), limit * SMALLEST), unit = amax / limit;
-    store<f32>(top_p, unit);
-    const factor = f32x4.splat(away ? unit : limit / amax);
-    for (let d: usize = 0; d < row; d += 16) {
-      const x = f32x4.sub(v128.load(src_p + d), v128.load(mean_p + d));
-      const code = away ? fromZero(f32x4.div(x, factor)) : f32x4.nearest(f32x4.mul(x, factor));
-      if (d + 16 <= row) v128.store(src_p + d, code);
-      else {
-        // What follows is the next row.
-        store<f32>(src_p + d, f32x4.extract_lane(code, 0));
-        if (D & 2) store<f32>(src_p + d, f32x4.extract_lane(code, 1), 4);
-        if ((D & 3) == 3) store<f32>(src_p + d, f32x4.extract_lane(code, 2), 8);
-      }
-    }
-  }
-}
-
-function fromZero(y: v128): v128 {
-  return f32x4.trunc(f32x4.add(y, v128.or(v128.and(y, i32x4.splat(0x80000000)), f32x4.splat(0.5))));
-}
-
-/**
- * `mul` is 1, −1 or 0 and multiplies the codes; unit_p takes one float32 a row, those that pad a strip included; if it is 0,
- * the rows are codes.
- */
+/** `mul` is 1, −1 or 0 and multiplies the codes; unit_p takes one float32 a row, those that pad a strip included. */
 export function pack_rows_i16(
   src_p: usize,
   ld: i32,
@@ -152,25 +97,21 @@ export function pack_rows_i16(
   const step = (<usize> ld) << 2;
   const group = (<usize> ((D + 1) >> 1)) << 4;
   const padded = (rows + width - 1) & -width;
-  for (let i: i32 = 0; i < padded; i += 4) {
+  for (let i: i32 = 0; i < padded; i += 4, unit_p += 16) {
     // A row that doesn't count is read as the mean, of which nothing is left.
     const r0 = counts(seen_p, i, rows) ? src_p : mean_p;
     const r1 = counts(seen_p, i + 1, rows) ? src_p + step : mean_p;
     const r2 = counts(seen_p, i + 2, rows) ? src_p + 2 * step : mean_p;
     const r3 = counts(seen_p, i + 3, rows) ? src_p + 3 * step : mean_p;
-    let inverse = f32x4.splat(mul);
-    if (unit_p) {
-      const a0 = largest(r0, mean_p, D), a1 = largest(r1, mean_p, D);
-      const a2 = largest(r2, mean_p, D), a3 = largest(r3, mean_p, D);
-      const amax = f32x4.pmax(
-        f32x4.splat(limit * SMALLEST),
-        f32x4.replace_lane(f32x4.replace_lane(f32x4.replace_lane(f32x4.splat(a0), 1, a1), 2, a2), 3, a3),
-      );
-      const l = f32x4.splat(limit);
-      v128.store(unit_p, f32x4.div(amax, l));
-      inverse = f32x4.mul(f32x4.div(l, amax), inverse);
-      unit_p += 16;
-    }
+    const a0 = largest(r0, mean_p, D), a1 = largest(r1, mean_p, D);
+    const a2 = largest(r2, mean_p, D), a3 = largest(r3, mean_p, D);
+    const amax = f32x4.pmax(
+      f32x4.splat(limit * SMALLEST),
+      f32x4.replace_lane(f32x4.replace_lane(f32x4.replace_lane(f32x4.splat(a0), 1, a1), 2, a2), 3, a3),
+    );
+    const l = f32x4.splat(limit);
+    v128.store(unit_p, f32x4.div(amax, l));
+    const inverse = f32x4.mul(f32x4.div(l, amax), f32x4.splat(mul));
     const within = <usize> (i & (width - 1));
     packGroup(r0, r1, r2, r3, mean_p, D, dst_p + (within << 2), (<usize> width) << 2, inverse);
     if (within + 4 == <usize> width) dst_p += group * ((<usize> width) >> 2);

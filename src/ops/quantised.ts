@@ -9,15 +9,12 @@
  * and the tiles qk_i16_4x16, softmax_i16_4x64, pv_i16_4x16. Means, units and codes belong to the head and the row, so
  * neither chunk nor panel nor batch changes a bit.
  *
- * Where rows share a unit (src/groups.ts), or ties go away from 0, a pass over the head finds what each row's is made of.
- *
  * K of 4 bits lies in the panel as nibbles, V of "float32/fp8" as bytes; the kernel unpacks a tile for a block of rows.
  *
  * Quantisation would hide NaN and ∞, and huge numbers overflow: keys with such numbers (2^60 in Q or K, 2^88 in V) are in
  * no mean and no unit, and rows that see one, or hold one, are computed in float32.
  */
 import { integerLimit, valueLimits } from "../limits.ts";
-import { type Groups, groupsOfK, groupsOfQ } from "../groups.ts";
 import type { Recipe } from "../precision.ts";
 import type { Problem } from "../problem.ts";
 import type { View } from "../tensor.ts";
@@ -45,13 +42,15 @@ const WIDEST_I4 = 8192;
 
 /** Why the kernels don't compute this recipe, or null if they do. */
 export function unsupportedRecipe(
-  { qk, rounding, smoothQ, pv, pScale, vScale }: Recipe,
+  { qk, granularity, rounding, smoothQ, pv, pScale, vScale }: Recipe,
 ): string | null {
   if (!qk.startsWith("int")) return `precision.qk "${qk}"`;
+  if (granularity.q !== "token") return `precision.granularity.q "${granularity.q}"`;
+  if (granularity.k !== "token") return `precision.granularity.k "${granularity.k}"`;
+  if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
   if (smoothQ) return "precision.smoothQ";
   if (pv.startsWith("float32")) return null;
   if (!pv.startsWith("int")) return `precision.pv "${pv}"`;
-  if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
   if (pScale !== "tile") return `precision.pScale "${pScale}"`;
   if (vScale !== "tile") return `precision.vScale "${vScale}"`;
   return null;
@@ -65,15 +64,9 @@ export class QuantisedCall extends ForwardCall {
   readonly #scores: boolean;
   /** Per key of the panel; per column and tile of the panel; per row; per column of K and of V; zeros. */
   readonly #own: Record<
-    | ("kUnit" | "vUnit" | "unit" | "shift" | "c" | "qSum" | "meanK" | "meanV" | "zeros" | "sums" | "seen")
-    | "tops",
+    "kUnit" | "vUnit" | "unit" | "shift" | "c" | "qSum" | "meanK" | "meanV" | "zeros" | "sums" | "seen",
     number
   >;
-  /** Of (b, g), where rows share units or ties go away from 0: what each row's is made of; the first row of the chunk. */
-  #keyTops: Float32Array | null = null;
-  #queryTops: Float32Array | null = null;
-  #first = 0;
-  readonly #away: boolean;
   /** Codes of Q and K, of V, in bytes: 7 bits on the relaxed build. */
   readonly #bytes: { qk: boolean; v: boolean };
   /** P and V in float32; the code of P = 1. */
@@ -129,7 +122,6 @@ export class QuantisedCall extends ForwardCall {
     this.#limits = { qk, v };
     this.#scores = floats || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
     const Ep = roundUp(E, 16);
-    this.#away = recipe.rounding === "half-away";
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
       kUnit: arena.alloc(this.keys * 4),
@@ -143,7 +135,6 @@ export class QuantisedCall extends ForwardCall {
       zeros: arena.alloc(roundUp(D, 8) * 4),
       sums: arena.alloc(roundUp(Math.max(D, E), 8) * 8),
       seen: arena.alloc(M),
-      tops: arena.alloc(this.buffers.stage.rows * 4),
     };
     const table = arena.alloc(128);
     const codes = this.#codes = nibbles ? arena.alloc(this.buffers.stage.rows * roundUp(D, 2) * 2) : 0;
@@ -185,60 +176,7 @@ export class QuantisedCall extends ForwardCall {
       yield* this.#scan(b, g, good);
     }
     if (this.#step === 0) yield* this.#headUnits(b, g);
-    const recipe = this.#recipe;
-    const { problem } = this;
-    const { group, queryStart, queryLength } = problem;
-    const { q, k } = recipe.granularity;
-    this.#keyTops = this.#queryTops = null;
-    if (k !== "token" || this.#away) {
-      const groups = groupsOfK(k, problem.keyLength[b], recipe);
-      this.#keyTops = yield* this.#topsOf(problem.k, b, g, this.#own.meanK, groups, problem);
-    }
-    if (q !== "token" || this.#away) {
-      const n = queryLength[b], groups = groupsOfQ(q, n, recipe);
-      const tops = this.#queryTops = new Float32Array(n * group);
-      const rows = { ...problem, keyStart: queryStart, keyLength: queryLength };
-      for (let h = 0; h < group; h++) {
-        tops.set(yield* this.#topsOf(problem.q, b, g * group + h, this.#own.zeros, groups, rows), h * n);
-      }
-    }
     this.keeps = null;
-  }
-
-  /** Of each row the largest |x − mean| of its group; rows that don't count, or are left to float32, are in none. */
-  *#topsOf(
-    x: View,
-    b: number,
-    h: number,
-    mean_p: number,
-    groups: Groups,
-    problem: Problem,
-  ): Generator<number, Float32Array> {
-    const { arena, kernels } = this.engine;
-    const { buffers: { stage }, problem: { D } } = this;
-    const { tops, seen } = this.#own;
-    const most = new Float32Array(groups.count), all = new Float32Array(problem.keyLength[b]);
-    yield* this.#slices(x, b, h, (first, rows) => {
-      const seen_p = this.#seen && problem === this.problem ? seen + first : 0;
-      kernels.row_max_f32(stage.at, D, rows, D, mean_p, seen_p, tops);
-      arena.f32(tops, rows).forEach((top, r) => {
-        // A NaN shows in the bits alone.
-        const bits = seen_p || kernels.max_bits_f32(stage.at + r * D * 4, D, 1, D);
-        if (!seen_p && bits >= LARGE_QK) return;
-        const at = groups.of(first + r, 0);
-        most[at] = Math.max(most[at], top);
-      });
-    }, problem);
-    return all.map((_, i) => most[groups.of(i, 0)]);
-  }
-
-  /** Staged rows → their codes, where units are shared or ties go away from 0. */
-  #quantise(tops: Float32Array, mean_p: number, unit_p: number): void {
-    const { D } = this.problem;
-    this.engine.arena.f32(unit_p, tops.length).set(tops);
-    this.engine.kernels.quantise_rows_f32(
-      ...[this.buffers.stage.at, D, tops.length, D, mean_p, unit_p, this.#limits.qk, this.#away] as const,
-    );
   }
 
   /** Units of V's columns over all keys that count, E4M3's: the largest |v| counts as at least 448·2^−126. */
@@ -289,18 +227,22 @@ export class QuantisedCall extends ForwardCall {
     arena.f32(mean_p, width).set(sum.map((s) => s / Math.max(count, 1)));
   }
 
-  /** All of (b, g) of K or V, or of Q where `problem` says so, in steps. */
-  *#slices(
-    x: View,
-    b: number,
-    g: number,
-    f: (j: number, rows: number) => void,
-    problem = this.problem,
-  ): Generator<number, void> {
-    const end = problem.keyLength[b];
+  /** All of (b, g) of K or V, in steps. */
+  *#slices(x: View, b: number, g: number, f: (j: number, rows: number) => void): Generator<number, void> {
+    const end = this.problem.keyLength[b];
     const step = Math.ceil(SCANNED / x.shape[3]);
     for (let first = 0; first < end; first += step) {
-      eachSlice(this.engine, problem, x, this.buffers.stage, b, g, first, Math.min(end, first + step), f);
+      eachSlice(
+        this.engine,
+        this.problem,
+        x,
+        this.buffers.stage,
+        b,
+        g,
+        first,
+        Math.min(end, first + step),
+        f,
+      );
       yield 0;
     }
   }
@@ -324,11 +266,9 @@ export class QuantisedCall extends ForwardCall {
     eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows) => {
       const at = j - start;
       const to = codes || panel.k + at * (bytes ? D : row);
-      const given = this.#keyTops;
-      if (given) this.#quantise(given.subarray(j, j + rows), own.meanK, own.kUnit + at * 4);
       kernels.pack_rows_i16(
-        ...[stage.at, D, rows, D, to, 16, given ? own.zeros : own.meanK] as const,
-        ...[this.#seen ? own.seen + j : 0, given ? 0 : own.kUnit + at * 4, this.#limits.qk, 1] as const,
+        ...[stage.at, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
+        ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
       if (codes) kernels.pack_i4(to, panel.k + at * row / 4, row / 4, Math.ceil(rows / 32));
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 16) * (D / 4), 16, 64, 0, 0);
@@ -371,7 +311,6 @@ export class QuantisedCall extends ForwardCall {
 
   override loadRows(b: number, g: number, r0: number, count: number): Span {
     this.keeps = this.#bad.size > 0 ? this.#sift : null;
-    this.#first = r0;
     return super.loadRows(b, g, r0, count);
   }
 
@@ -389,35 +328,25 @@ export class QuantisedCall extends ForwardCall {
     const { unit, shift, c, qSum, meanK, zeros } = this.#own;
     const at = first * 4;
     const to = q + first * (this.#bytes.qk ? D : roundUp(D, 2) * 2);
-    const padded = roundUp(count, 4);
-    const suspect = kernels.max_bits_f32(stage.at, D, count, D) >= LARGE_QK;
-    const large = Array.from(
-      { length: suspect ? count : 0 },
-      (_, r) => kernels.max_bits_f32(stage.at + r * D * 4, D, 1, D) >= LARGE_QK,
-    );
-    kernels.dot_rows_f32(stage.at, D, count, D, meanK, shift + at, sign);
-    const given = this.#queryTops;
-    const from = this.#first + first;
-    if (given) {
-      arena.f32(unit + at, padded).fill(1);
-      this.#quantise(given.subarray(from, from + count), zeros, unit + at);
-    }
     kernels.pack_rows_i16(
       ...[stage.at, D, count, D, to, 4, zeros, 0] as const,
-      ...[given ? 0 : unit + at, this.#limits.qk, sign] as const,
+      ...[unit + at, this.#limits.qk, sign] as const,
     );
     if (this.#bytes.qk) {
       kernels.narrow_i8(to, to, Math.ceil(count / 4) * (D / 4), 4, 0, qSum + at, D / 4);
     }
+    kernels.dot_rows_f32(stage.at, D, count, D, meanK, shift + at, sign);
+    const padded = roundUp(count, 4);
     const units = arena.f32(unit + at, padded);
     const shifts = arena.f32(shift + at, padded);
     const cs = arena.f32(c + at, padded);
+    const suspect = kernels.max_bits_f32(stage.at, D, count, D) >= LARGE_QK;
     for (let r = 0; r < padded; r++) {
       const exponent = units[r] * size * LOG2E;
       cs[r] = this.#scores ? LOG2E : Math.min(Math.max(exponent, SMALLEST), LARGEST);
       units[r] *= size;
       shifts[r] = r < count ? shifts[r] * size : 0;
-      if (large[r]) {
+      if (suspect && r < count && kernels.max_bits_f32(stage.at + r * D * 4, D, 1, D) >= LARGE_QK) {
         cs[r] = units[r] = NaN;
         this.keeps = this.#sift;
       }

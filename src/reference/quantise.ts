@@ -12,7 +12,7 @@
  */
 import { E2M1, E4M3, type MiniFloat, roundEven } from "../codecs.ts";
 import type { Rounding } from "../precision.ts";
-import type { Groups } from "../groups.ts";
+import type { Groups } from "./groups.ts";
 
 /** The numbers that codes can be, and how x becomes one. */
 export interface Grid {

@@ -9,7 +9,7 @@
 import { integerLimit } from "../limits.ts";
 import type { Recipe } from "../precision.ts";
 import { dot } from "./dot.ts";
-import { type Groups, groupsOf16, groupsOfK, groupsOfQ } from "../groups.ts";
+import { type Groups, groupsOf16, groupsOfK, groupsOfQ } from "./groups.ts";
 import type { Head } from "./heads.ts";
 import { type Grid, integers, nvfp4, quantise, type Quantised } from "./quantise.ts";
 import { finiteRows } from "./seen.ts";

@@ -11,7 +11,7 @@ import { E4M3, E5M2 } from "../codecs.ts";
 import { decodeFloat16, encodeFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
 import { type Recipe, TILE } from "../precision.ts";
-import { type Groups, groupsOf16, groupsOfV } from "../groups.ts";
+import { type Groups, groupsOf16, groupsOfV } from "./groups.ts";
 import { floats, type Grid, integers, nvfp4, quantise } from "./quantise.ts";
 import { numbers } from "./sagescores.ts";
 import { means, subtract } from "./smooth.ts";

@@ -64,25 +64,6 @@ export interface IntegerExports {
     dst_p: number,
     mul: number,
   ): void;
-  quantise_rows_f32(
-    src_p: number,
-    ld: number,
-    rows: number,
-    D: number,
-    mean_p: number,
-    top_p: number,
-    limit: number,
-    away: boolean,
-  ): void;
-  row_max_f32(
-    src_p: number,
-    ld: number,
-    rows: number,
-    D: number,
-    mean_p: number,
-    seen_p: number,
-    dst_p: number,
-  ): void;
   pack_rows_i16(
     src_p: number,
     ld: number,

@@ -12,7 +12,7 @@
  * (sageattention/quant.py, triton/quant_per_thread.py), missing rows of the last block included:
  * ⌈N/blockQ⌉·(blockQ/warpQ)·8 and ⌈M/blockK⌉·4 for threads.
  */
-import type { Granularity, Recipe } from "./precision.ts";
+import type { Granularity, Recipe } from "../precision.ts";
 
 /** A division of elements into groups with one scale each. */
 export interface Groups {
