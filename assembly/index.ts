@@ -24,3 +24,6 @@ export { qk_i16_4x16 } from "./tile/qk_i16_4x16";
 export { pv_i16_4x16 } from "./tile/pv_i16_4x16";
 export { narrow_i8, pv_i8_4x16, qk_i8_4x16 } from "./tile/i8_4x16";
 export { exp2_table, softmax_i16_4x64 } from "./tile/softmax_i16_4x64";
+export { pack_i4, unpack_i4 } from "./tile/nibbles";
+export { qk_i4_4x32 } from "./tile/qk_i4_4x32";
+export { column_max_f32, pack_v_e4m3, unpack_v_e4m3 } from "./tile/e4m3";

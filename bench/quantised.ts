@@ -50,6 +50,9 @@ const PRECISIONS: readonly [string, Precision][] = [
   ["int7 PV int12", { ...int16, qk: "int7", pv: "int12" }],
   ["int7 PV int7", { ...int16, qk: "int7", pv: "int7" }],
   ["int16", int16],
+  ["int4 PV int12", { ...int16, qk: "int4", pv: "int12" }],
+  ["int4 PV E4M3", { ...int16, qk: "int4", pv: "float32/fp8" }],
+  ["int8 PV E4M3", { ...int16, qk: "int8", pv: "float32/fp8" }],
 ];
 
 /** The exports behind a result, the tiles of each included. */
@@ -69,10 +72,13 @@ function forwardCase(engine: Engine, shape: Shape, [label, precision]: [string, 
     run: () => forward(engine, problem),
     check: () => {
       const { out, kernels } = forward(engine, problem);
-      // Tiles of bytes stand in for those of 16-bit lanes.
-      const replaced = new Set([...kernels].map((op) => op.replace("i8", "i16")));
-      const names = [...kernels].flatMap((op) => [op, ...tilesOf(op)]);
-      ran.set(name, names.filter((op) => !replaced.has(op as typeof op & never) || kernels.has(op as never)));
+      // Tiles of bytes and nibbles stand in for those of 16-bit lanes, those of float32 where P isn't coded.
+      const replaced = new Set<string>([...kernels].map((op) => op.replace(/i[48]_4x\d+/, "i16_4x16")));
+      const plain = problem.precision?.pv.startsWith("float32");
+      if (plain) ["pv_i16_4x16", "softmax_i16_4x64"].forEach((op) => replaced.add(op));
+      const names = [...kernels].flatMap((op) => [op, ...tilesOf(op)])
+        .concat(plain ? ["softmax_f32_4x64", "pv_f32_4x8"] : []);
+      ran.set(name, names.filter((op) => !replaced.has(op) || kernels.has(op as never)));
       const rows = [0, N >> 1, N - 1];
       const head = (t: typeof q) => ({ ...t, shape: [1, 1, N, D], offset: (H - 1) * N * D });
       const last = (H - 1) * N * D;

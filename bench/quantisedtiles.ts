@@ -9,11 +9,18 @@ export function integerTileCases({ kernels, arena }: Engine, D: number): BenchCa
   const a = arena.alloc(64 * D * 2), b = arena.alloc(64 * D * 2), p = arena.alloc(1024);
   const units = arena.alloc(Math.max(64, D) * 4), s = arena.alloc(1024), o = arena.alloc(64 * D * 4);
   const state = arena.alloc(160), table = arena.alloc(128);
-  const codes = (at: number, n: number, seed: number, factor: number) => {
+  const small = arena.alloc(64 * D * 2), nibbles = arena.alloc(64 * D), lanes = arena.alloc(64 * D);
+  const values = arena.alloc(64 * D * 4);
+  const codes = (at: number, n: number, seed: number, factor: number, limit = 2047) => {
     new Int16Array(arena.memory.buffer, at, n).set(
-      gaussian(n, seed).map((x) => Math.max(-2047, Math.min(2047, x * factor))),
+      gaussian(n, seed).map((x) => Math.max(-limit, Math.min(limit, x * factor))),
     );
   };
+  codes(small, 64 * D, 6, 3, 7);
+  // Half of them nibbles; as E4M3 all of these bytes are numbers.
+  codes(nibbles, 32 * D, 7, 9000, 32767);
+  kernels.pack_i4(small, nibbles, D / 2, 2);
+  kernels.unpack_i4(nibbles, lanes, D / 2, 2);
   codes(a, 64 * D, 1, 700);
   codes(b, 64 * D, 2, 700);
   codes(p, 512, 3, 700);
@@ -50,6 +57,58 @@ export function integerTileCases({ kernels, arena }: Engine, D: number): BenchCa
           () => kernels.qk_i16_4x16(a, b, D / 2, 4, units, s),
           s,
           256,
+        ),
+    },
+    {
+      name: `qk_i4_4x32 D=${D}`,
+      flops: CALLS * 2 * 4 * 64 * D,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) {
+          kernels.qk_i4_4x32(small + strip(i) * D * 8, lanes, D / 2, 2, units, s);
+        }
+      },
+      check: () => {
+        agree(
+          () => kernels.qk_i4_4x32_scalar(small, lanes, D / 2, 2, units, s),
+          () => kernels.qk_i4_4x32(small, lanes, D / 2, 2, units, s),
+          s,
+          256,
+        );
+        // The codes themselves, one a lane.
+        agree(
+          () => kernels.qk_i16_4x16(small, small, D / 2, 4, units, s),
+          () => kernels.qk_i4_4x32(small, lanes, D / 2, 2, units, s),
+          s,
+          256,
+        );
+      },
+    },
+    {
+      name: `unpack_i4 D=${D} (Gelement/s)`,
+      flops: CALLS * 64 * D,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) kernels.unpack_i4(nibbles, lanes, D / 2, 2);
+      },
+      check: () =>
+        agree(
+          () => kernels.unpack_i4_scalar(nibbles, lanes, D / 2, 2),
+          () => kernels.unpack_i4(nibbles, lanes, D / 2, 2),
+          lanes,
+          32 * D / 2,
+        ),
+    },
+    {
+      name: `unpack_v_e4m3 E=${D} (Gelement/s)`,
+      flops: CALLS * 64 * D,
+      run: () => {
+        for (let i = 0; i < CALLS; i++) kernels.unpack_v_e4m3(nibbles, values, strips, units);
+      },
+      check: () =>
+        agree(
+          () => kernels.unpack_v_e4m3_scalar(nibbles, values, strips, units),
+          () => kernels.unpack_v_e4m3(nibbles, values, strips, units),
+          values,
+          64 * D,
         ),
     },
     {

@@ -16,8 +16,13 @@ import { sage, type SageOptions } from "./sage.ts";
  */
 export type ScoreType = "float32" | "int16" | "int12" | "int8" | "int7" | "int4" | "fp4";
 
-/** Type of P and V in O = PV; "fp8" is E4M3, "int7" 7 bits of P, which has no sign, and 7 of V with it. */
-export type ValueType = "float32" | "fp16" | "fp8" | "fp8e5m2" | "int16" | "int12" | "int8" | "int7" | "fp4";
+/**
+ * Type of P and V in O = PV; "fp8" is E4M3, "int7" 7 bits of P, which has no sign, and 7 of V with it. "float32/fp8": P
+ * is not rounded and V is E4M3, a quarter of float32's bytes.
+ */
+export type ValueType =
+  | ("float32" | "float32/fp8" | "fp16" | "fp8" | "fp8e5m2")
+  | ("int16" | "int12" | "int8" | "int7" | "fp4");
 
 /** Which rows of a head share one scale; see src/reference/groups.ts. */
 export type Granularity = "tensor" | "block" | "warp" | "thread" | "token";

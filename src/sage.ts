@@ -30,6 +30,7 @@ const GRANULARITIES: readonly Granularity[] = ["tensor", "block", "warp", "threa
 /** Which accumulators a type of P·V has; the first where the version's own isn't among them. */
 const ACCUMULATORS: Readonly<Record<ValueType, readonly Accumulator[]>> = {
   float32: ["float32"],
+  "float32/fp8": ["float32"],
   fp16: ["float32", "fp16", "fp32+fp16"],
   fp8: ["float32", "fp22", "fp32+fp32", "fp32+fp16"],
   fp8e5m2: ["float32", "fp22", "fp32+fp32"],
@@ -65,6 +66,10 @@ const VERSIONS = {
  * import { sage } from "flashtile";
  * const paper = sage({ version: "2", qk: "int4" }); // SageAttn2-4b
  * console.log(paper.smoothQ, paper.pv, paper.accumulator); // block fp8 fp32+fp32
+ *
+ * // What the kernels compute of it, on a quarter of V's bytes and an eighth of K's: P is not rounded.
+ * const small = sage({ qk: "int4", granularity: "token", rounding: "half-even", smoothQ: false, pv: "float32/fp8" });
+ * console.log(small.pv, small.vScale); // float32/fp8 head
  * ```
  */
 export function sage(options: SageOptions = {}): Recipe {

@@ -44,7 +44,7 @@ describe("sage", () => {
     [{ version: "4" }, RangeError, 'precision.version: expected "1", "2", "2++", "3", got "4"'],
     [{ version: 2 }, TypeError, "precision.version: expected a string, got 2"],
     [{ qk: "int3" }, RangeError, 'precision.qk: expected "float32", "int16"'],
-    [{ pv: "int4" }, RangeError, 'precision.pv: expected "float32", "fp16"'],
+    [{ pv: "int4" }, RangeError, 'precision.pv: expected "float32", "float32/fp8", "fp16"'],
     [{ granularity: "row" }, RangeError, 'precision.granularity: expected "tensor"'],
     [{ granularity: { q: "token" } }, TypeError, "precision.granularity.k: expected a string, got undefined"],
     [

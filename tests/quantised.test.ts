@@ -18,6 +18,14 @@ quantisedSuite(
   sage({ ...own, qk: "int8", pv: "float32" }),
   options,
 );
+for (const vScale of ["tile", "head"] as const) {
+  quantisedSuite(
+    `int8 and float32 by E4M3 on the kernels, a scale a ${vScale}`,
+    attention,
+    sage({ ...own, qk: "int8", pv: "float32/fp8", smoothV: true, vScale }),
+    options,
+  );
+}
 quantisedSuite("int7 on the kernels", attention, sage({ ...own, qk: "int7", pv: "int7" }), options);
 quantisedSuite(
   "int4 and int8 on the kernels",

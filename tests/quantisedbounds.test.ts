@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createProblem } from "../src/problem.ts";
-import { recipes } from "../src/precision.ts";
+import { recipes, sage } from "../src/precision.ts";
 import { attention } from "../src/reference/index.ts";
 import { FLOAT64 } from "../src/verify/arithmetic.ts";
 import { forwardBounds } from "../src/verify/bounds.ts";
@@ -60,6 +60,23 @@ describe("bounds of quantised attention", () => {
     // A bound that nothing comes near would prove nothing.
     expect(worst).toBeGreaterThan(0.5);
   }, 600_000);
+
+  it("hold where a key has all of the weight but less than float64 can tell, and its code has half", () => {
+    const row = (...data: number[]): Made => ({
+      data: Float32Array.from(data),
+      shape: [1, 1, 1, data.length],
+    });
+    const precision = sage({
+      qk: "int4",
+      granularity: "token",
+      smoothK: false,
+      smoothQ: false,
+      pv: "float32",
+    });
+    const options = { scale: 3, sink: [0], precision };
+    // 3·(7 + 7) = 42 above the sink; 0.7 becomes 0 beside 10.
+    expect(check(row(10, 0.7), row(0.7, 10), row(5), options)).toBeGreaterThan(0.4);
+  });
 
   it("hold over several tiles of keys", () => {
     let worst = 0;

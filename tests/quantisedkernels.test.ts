@@ -40,6 +40,8 @@ const PRECISIONS: [string, Precision][] = [
   ["int4, P and V float32", sage({ ...own, qk: "int4", pv: "float32", smoothV: true })],
   ["int16", sage({ ...own, qk: "int16", pv: "int16" })],
   ["int4, P and V int12", sage({ ...own, qk: "int4", pv: "int12", smoothV: true })],
+  ["int8, P float32, V E4M3", sage({ ...own, qk: "int8", pv: "float32/fp8", smoothV: true })],
+  ["int4, P float32, V E4M3 by head", sage({ ...own, qk: "int4", pv: "float32/fp8", vScale: "head" })],
   ["int12, nothing smoothed", sage({ ...own, qk: "int12", pv: "int12", smoothK: false })],
 ];
 
@@ -59,7 +61,7 @@ function check(q: Made, k: Made, v: Made, options: AttentionOptions): number {
   const stored = (bound: Float64Array, exact: Float64Array) =>
     bound.map((limit, at) => limit + u * Math.abs(exact[at]) + eta);
   const limit = { out: stored(bounds.out, out), lse: stored(bounds.lse, lse) };
-  const integral = (resolvePrecision(options.precision) as Recipe).pv !== "float32";
+  const integral = !(resolvePrecision(options.precision) as Recipe).pv.startsWith("float32");
   let worst = 0;
   const results = runtimes.map((runtime) => runtime.sync.attention(q, k, v, { ...options, lse: true }));
   for (const got of results) {

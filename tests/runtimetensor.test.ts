@@ -1,6 +1,6 @@
 /** Tensors in a runtime's memory: the bits of the same call on arrays, and nothing lost, leaked or left dangling. */
 import { describe, expect, it } from "vitest";
-import { createRuntime, type RuntimeDType, type TensorInput } from "../src/index.ts";
+import { createRuntime, type RuntimeDType, sage, type TensorInput } from "../src/index.ts";
 import * as reference from "../src/reference/index.ts";
 import { encodeFloat16 } from "../src/dtype.ts";
 import type { AttentionOptions } from "../src/options.ts";
@@ -34,6 +34,15 @@ const CASES: [string, number[], number[], number[], AttentionOptions, RuntimeDTy
   ["float16", [1, 2, 33, 16], [1, 2, 65, 16], [1, 2, 65, 16], {}, "float16"],
   ["int12", [1, 4, 70, 32], [1, 2, 90, 32], [1, 2, 90, 32], { precision: "int12" }],
   ["int8", [1, 4, 70, 31], [1, 4, 90, 31], [1, 4, 90, 16], { precision: "int8", causal: true }],
+  ["int4, E4M3", [1, 4, 70, 32], [1, 2, 90, 32], [1, 2, 90, 20], {
+    precision: sage({
+      qk: "int4",
+      granularity: "token",
+      rounding: "half-even",
+      smoothQ: false,
+      pv: "float32/fp8",
+    }),
+  }],
   ["more than caches hold", [1, 1, 3, 64], [1, 1, 33_000, 64], [1, 1, 33_000, 64], {}],
   ["no keys", [1, 2, 5, 8], [1, 2, 0, 8], [1, 2, 0, 8], {}],
   ["width 1", [1, 2, 5, 1], [1, 2, 9, 1], [1, 2, 9, 1], {}],

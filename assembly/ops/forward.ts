@@ -20,8 +20,8 @@ import { drop_f32_64, drop_f32_64_scalar } from "../tile/drop_f32_64";
 import { score_f32_64 } from "../tile/score_f32_64";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
 import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
-import { addMean, scores_i16, values_i16 } from "./quantised";
-import { FIRST, NATURAL, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, twins } from "./task";
+import { addMean, openValues, scores_i16, values_i16 } from "./quantised";
+import { FIRST, NATURAL, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, TILE_V, twins } from "./task";
 
 /** Scratch: S [4][64] floats, then one flag a key (1 = masked), one bit a key (1 = seen), then the strips' bounds. */
 const FLAGS: usize = 1024;
@@ -117,7 +117,8 @@ function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   const ldO = (<usize> strips) << 5;
   const o_p = t.o_p + (<usize> row) * ldO;
   const s_p = scratch + ((<usize> from) << 2);
-  const v_p = t.v_p + (((tile * <usize> strips) << 6) + <usize> from << 5);
+  const v_p = (t.flags & TILE_V ? openValues(t, j0) : t.v_p + ((tile * <usize> strips) << 11)) +
+    (<usize> from << 5);
   // Keys from s.hi on are 0 in P for all rows, and V may not have them.
   const keys = min(s.hi - j0, to) - from;
   if (twins(t)) {

@@ -12,10 +12,13 @@
  */
 import { pv_i16_4x16, pv_i16_4x16_scalar } from "../tile/pv_i16_4x16";
 import { qk_i16_4x16, qk_i16_4x16_scalar } from "../tile/qk_i16_4x16";
+import { unpack_v_e4m3, unpack_v_e4m3_scalar } from "../tile/e4m3";
+import { unpack_i4, unpack_i4_scalar } from "../tile/nibbles";
+import { qk_i4_4x32, qk_i4_4x32_scalar } from "../tile/qk_i4_4x32";
 import { softmax_i16_4x64, softmax_i16_4x64_scalar } from "../tile/softmax_i16_4x64";
 import { narrowRows, pv_i8_4x16, qk_i8_4x16 } from "../tile/i8_4x16";
 import { forward_f32, Strip } from "./forward";
-import { BYTES_PV, BYTES_QK, NATURAL, QUANTISED, Task, twins } from "./task";
+import { BYTES_PV, BYTES_QK, NATURAL, QUANTISED, Task, TILE_K, twins } from "./task";
 
 /** Scratch: four floats behind S, where the float32 path has flags. */
 const WEIGHTS: usize = 1024;
@@ -39,10 +42,42 @@ export function scores_i16(t: Task, row: i32, j0: i32, s: Strip): void {
     return;
   }
   const q_p = t.q_p + (<usize> row) * ((<usize> pairs) << 2);
+  if (t.flags & TILE_K) {
+    openKeys(t, j0, pairs);
+    // Whole strips of 32 keys; what is beside from … to is looked at by nobody.
+    const skip = <usize> from & 32;
+    const k_p = t.k_tile_p + skip * (<usize> pairs << 1);
+    const first_p = unit_p - ((<usize> from - skip) << 2), to_p = t.scratch_p + (skip << 2);
+    const count = (to - <i32> skip + 31) >> 5;
+    if (twins(t)) qk_i4_4x32_scalar(q_p, k_p, pairs, count, first_p, to_p);
+    else qk_i4_4x32(q_p, k_p, pairs, count, first_p, to_p);
+    if (t.flags & NATURAL) restore(t, row, from, to);
+    return;
+  }
   const k_p = t.k_p + key * ((<usize> pairs) << 2);
   if (twins(t)) qk_i16_4x16_scalar(q_p, k_p, pairs, strips, unit_p, s_p);
   else qk_i16_4x16(q_p, k_p, pairs, strips, unit_p, s_p);
   if (t.flags & NATURAL) restore(t, row, from, to);
+}
+
+/** Nibbles of a tile → lanes, unless that tile is the last that was. */
+function openKeys(t: Task, j0: i32, pairs: i32): void {
+  if (t.k_tile == j0) return;
+  t.k_tile = j0;
+  const src_p = t.k_p + <usize> (j0 - t.key0) * <usize> pairs;
+  if (twins(t)) unpack_i4_scalar(src_p, t.k_tile_p, pairs, 2);
+  else unpack_i4(src_p, t.k_tile_p, pairs, 2);
+}
+
+/** The tile of V from E4M3, likewise. */
+export function openValues(t: Task, j0: i32): usize {
+  if (t.v_tile == j0) return t.v_tile_p;
+  t.v_tile = j0;
+  const tile = <usize> (j0 - t.key0) >> 6;
+  const src_p = t.v_p + ((tile * <usize> t.strips) << 9), unit_p = t.v_unit_p + tile * t.v_unit_step;
+  if (twins(t)) unpack_v_e4m3_scalar(src_p, t.v_tile_p, t.strips, unit_p);
+  else unpack_v_e4m3(src_p, t.v_tile_p, t.strips, unit_p);
+  return t.v_tile_p;
 }
 
 /** Softmax and values of four rows against one tile. */

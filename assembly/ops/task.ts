@@ -75,6 +75,13 @@ export class Task {
   table_p: usize;
   /** With BYTES_QK, per row: −64·(sum of its codes), int32. */
   q_sum_p: usize;
+  /** With TILE_K, TILE_V: room for one tile of 64 keys unpacked, and the first key of the one that is there, or −1. */
+  k_tile_p: usize;
+  v_tile_p: usize;
+  k_tile: i32;
+  v_tile: i32;
+  /** With TILE_V: bytes from the units of a tile to those of the next, or 0. */
+  v_unit_step: usize;
 }
 
 /** Row states start here: m = −∞, l = 0, O = 0. */
@@ -98,6 +105,9 @@ export const BYTES_QK: i32 = 256;
 export const BYTES_PV: i32 = 512;
 /** P and V are float32, whatever Q and K are: scores are in natural units, c is log2(e) and `top` 1. */
 export const PLAIN_PV: i32 = 1024;
+/** K is nibbles (tile/nibbles.ts); V is E4M3 (tile/e4m3.ts), P float32. */
+export const TILE_K: i32 = 2048;
+export const TILE_V: i32 = 4096;
 /** Scores in natural units. */
 export const NATURAL: i32 = SCORES | PLAIN_PV;
 

@@ -121,7 +121,7 @@ export function pack_rows_i16(
 
 // @ts-ignore: decorator
 @inline
-function counts(seen_p: usize, i: i32, rows: i32): bool {
+export function counts(seen_p: usize, i: i32, rows: i32): bool {
   return i < rows && (seen_p == 0 || load<u8>(seen_p + <usize> i) != 0);
 }
 

@@ -35,15 +35,16 @@ export interface Staged {
   readonly at: number;
 }
 
-/** Packed Q and K, and V: bytes of an element, and the multiples that their rows (V's and O's) are padded to. */
+/** Packed Q, K and V: bytes of an element, and the multiples that their rows (V's and O's) are padded to. */
 export interface Element {
   readonly bytes: number;
+  readonly keyBytes: number;
   readonly valueBytes: number;
   readonly multiple: number;
   readonly columns: number;
 }
 
-export const FLOAT32: Element = { bytes: 4, valueBytes: 4, multiple: 1, columns: 8 };
+export const FLOAT32: Element = { bytes: 4, keyBytes: 4, valueBytes: 4, multiple: 1, columns: 8 };
 
 export interface Buffers {
   /** Rows of a block, query rows of a chunk, keys of a panel. */
@@ -83,11 +84,11 @@ export function allocate(
   arena: Arena,
   problem: Problem,
   options: ForwardOptions,
-  { bytes, valueBytes, multiple, columns }: Element = FLOAT32,
+  { bytes, keyBytes, valueBytes, multiple, columns }: Element = FLOAT32,
 ): Buffers {
   const { D, E, N, M, group, bias, mask, blocks, dropout } = problem;
   const Ep = roundUp(Math.max(1, E), columns);
-  const rowOfK = roundUp(D, multiple) * bytes;
+  const padded = roundUp(D, multiple);
   const written = options.written !== undefined;
   const { br, chunkRows, panelKeys } = tilesOf(problem, options);
   const wide = Math.min(panelKeys, written ? WRITTEN.keys : Infinity);
@@ -115,14 +116,14 @@ export function allocate(
     strips: Ep >> 3,
     stage: { at: arena.alloc(stageBytes(width)), rows: sliceRows(width) },
     panel: {
-      k: arena.alloc(keys * rowOfK),
+      k: arena.alloc(keys * padded * keyBytes),
       v: arena.alloc(keys * Ep * valueBytes),
       poison: arena.alloc((keys / 64 + 1) * 4),
       keys,
     },
     at: {
       task: arena.alloc(TASK_BYTES),
-      q: arena.alloc(rows * rowOfK),
+      q: arena.alloc(rows * padded * bytes),
       bounds: arena.alloc(rows * 16),
       m: perRow(),
       l: perRow(),

@@ -32,8 +32,8 @@ export interface ForwardResult {
 }
 
 type Entry = "forward_f32" | "forward_i16";
-/** Those of bytes replace the i16 tiles within forward_i16. */
-export type ForwardKernel = Entry | "qk_i8_4x16" | "pv_i8_4x16";
+/** Tiles of other codes replace those of i16 within forward_i16; V in E4M3 goes to pv_f32_4x8. */
+export type ForwardKernel = Entry | "qk_i8_4x16" | "pv_i8_4x16" | "qk_i4_4x32" | "unpack_v_e4m3";
 
 /** What another arithmetic than float32 changes (src/ops/quantised.ts). */
 export interface Variant {
@@ -324,7 +324,7 @@ export class ForwardCall {
       const words = this.#view(at.blocks, padded * ld * 2);
       fillBlocks(words, ld, this.problem, blocks, b, g, r0, count, key0, keys);
     }
-    this.write({ rows: count, key0, keys });
+    this.write({ rows: count, key0, keys, k_tile: -1, v_tile: -1 });
   }
 
   /** Head and query of row r of (b, g), and how many rows of that head are left. */

@@ -9,6 +9,8 @@
  * and the tiles qk_i16_4x16, softmax_i16_4x64, pv_i16_4x16. Means, units and codes belong to the head and the row, so
  * neither chunk nor panel nor batch changes a bit.
  *
+ * K of 4 bits lies in the panel as nibbles, V of "float32/fp8" as bytes; the kernel unpacks a tile for a block of rows.
+ *
  * Quantisation would hide NaN and ∞, and huge numbers overflow: keys with such numbers (2^60 in Q or K, 2^88 in V) are in
  * no mean and no unit, and rows that see one, or hold one, are computed in float32.
  */
@@ -35,9 +37,8 @@ const LARGE_V = (127 + 88) << 23;
 const SMALLEST = 2 ** -126;
 const LARGEST = 3.4028234663852886e38;
 
-const CODES = { bytes: 2, valueBytes: 2, multiple: 2, columns: 16 };
-/** With P and V in float32. */
-const HALF = { bytes: 2, valueBytes: 4, multiple: 2, columns: 8 };
+/** Sums of the lanes of nibbles fit 32 bits up to here (assembly/tile/qk_i4_4x32.ts). */
+const WIDEST_I4 = 8192;
 
 /** Why the kernels don't compute this recipe, or null if they do. */
 export function unsupportedRecipe(
@@ -48,7 +49,7 @@ export function unsupportedRecipe(
   if (granularity.k !== "token") return `precision.granularity.k "${granularity.k}"`;
   if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
   if (smoothQ) return "precision.smoothQ";
-  if (pv === "float32") return null;
+  if (pv.startsWith("float32")) return null;
   if (!pv.startsWith("int")) return `precision.pv "${pv}"`;
   if (pScale !== "tile") return `precision.pScale "${pScale}"`;
   if (vScale !== "tile") return `precision.vScale "${vScale}"`;
@@ -71,6 +72,10 @@ export class QuantisedCall extends ForwardCall {
   /** P and V in float32; the code of P = 1. */
   readonly #plain: boolean;
   readonly #top: number;
+  /** Of K in nibbles: where i16 codes wait to become so, and a tile is unpacked to; else 0. */
+  readonly #codes: number;
+  /** Of V in E4M3: bytes from the units of a tile to those of the next, 0 if all have the same; else null. */
+  readonly #step: number | null;
   /** Of (b, g): keys that some query sees, if not all; those with numbers for float32; rows left to it. */
   #seen: Uint8Array | null = null;
   readonly #bad = new Set<number>();
@@ -84,23 +89,38 @@ export class QuantisedCall extends ForwardCall {
       qk: fast && recipe.qk === "int7" && problem.D % 8 === 0,
       v: fast && recipe.pv === "int7",
     };
+    const e4m3 = recipe.pv === "float32/fp8";
     const plain = recipe.pv === "float32";
+    const floats = e4m3 || plain;
+    const nibbles = recipe.qk === "int4" && problem.D <= WIDEST_I4;
     const flags = (bytes.qk ? task.BYTES_QK : 0) | (bytes.v ? task.BYTES_PV : 0) |
-      (plain ? task.PLAIN_PV : 0);
-    super(engine, problem, options, { element: plain ? HALF : CODES, flags: task.QUANTISED | flags });
+      (floats ? task.PLAIN_PV : 0) | (nibbles ? task.TILE_K : 0) | (e4m3 ? task.TILE_V : 0);
+    super(engine, problem, options, {
+      element: {
+        bytes: 2,
+        keyBytes: nibbles ? 0.5 : 2,
+        valueBytes: e4m3 ? 1 : plain ? 4 : 2,
+        multiple: 2,
+        columns: floats ? 8 : 16,
+      },
+      flags: task.QUANTISED | flags,
+    });
     const { arena, kernels } = engine;
     const { D, E, M } = problem;
     this.#bytes = bytes;
+    const step = this.#step = !e4m3 ? null : recipe.vScale === "tile" ? this.buffers.strips * 32 : 0;
+    if (nibbles) this.result.kernels.add("qk_i4_4x32");
+    if (e4m3) this.result.kernels.add("unpack_v_e4m3");
     if (bytes.qk) this.result.kernels.add("qk_i8_4x16");
     if (bytes.v) this.result.kernels.add("pv_i8_4x16");
     const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
-    const { p, v } = plain ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
+    const { p, v } = floats ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
     this.#plain = plain;
     this.#top = p;
     this.#options = options;
     this.#recipe = recipe;
     this.#limits = { qk, v };
-    this.#scores = plain || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
+    this.#scores = floats || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
     const Ep = roundUp(E, 16);
     const perRow = () => arena.alloc(this.rows * 4);
     const own = this.#own = {
@@ -117,6 +137,8 @@ export class QuantisedCall extends ForwardCall {
       seen: arena.alloc(M),
     };
     const table = arena.alloc(128);
+    const codes = this.#codes = nibbles ? arena.alloc(this.buffers.stage.rows * roundUp(D, 2) * 2) : 0;
+    const tile = e4m3 ? arena.alloc(this.buffers.strips * 2048) : 0;
     const shift = Math.ceil(Math.log2(p));
     kernels.exp2_table(table, p / 2 ** shift, shift);
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
@@ -130,10 +152,15 @@ export class QuantisedCall extends ForwardCall {
       q_sum_p: own.qSum,
       table_p: table,
       top: p,
+      // Tiles are unpacked for each block of rows: 4, as planned where they stay in L1, are too few (407 → 258 ms).
+      br: options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0),
+      k_tile_p: codes,
+      v_tile_p: tile,
+      v_unit_step: step ?? 0,
       // Units and shifts are in natural units as they are.
       scale: 1,
     });
-    if (plain) this.write({ c: LOG2E });
+    if (floats) this.write({ c: LOG2E });
   }
 
   /** Means of K and V. */
@@ -147,7 +174,23 @@ export class QuantisedCall extends ForwardCall {
       for (const j of this.#bad) good[j] = 0;
       yield* this.#scan(b, g, good);
     }
+    if (this.#step === 0) yield* this.#headUnits(b, g);
     this.keeps = null;
+  }
+
+  /** Units of V's columns over all keys that count, E4M3's: the largest |v| counts as at least 448·2^−126. */
+  *#headUnits(b: number, g: number): Generator<number, void> {
+    const { v, E } = this.problem;
+    const { arena, kernels } = this.engine;
+    const { vUnit, meanV, seen } = this.#own;
+    const width = roundUp(E, 8);
+    arena.f32(vUnit, width).fill(448 * SMALLEST);
+    yield* this.#slices(v, b, g, (j, rows, at) => {
+      kernels.column_max_f32(
+        ...[at, E, rows, E, meanV, this.#seen ? seen + j : 0, vUnit] as const,
+      );
+    });
+    arena.f32(vUnit, width).forEach((top, e, all) => all[e] = top / 448);
   }
 
   *#scan(b: number, g: number, seen: Uint8Array | null): Generator<number, void> {
@@ -164,37 +207,47 @@ export class QuantisedCall extends ForwardCall {
   /** Writes the means of x's columns to mean_p, if it isn't 0; keys with |x| of `large` bits or more are bad. */
   *#means(x: View, b: number, g: number, mean_p: number, large: number): Generator<number, void> {
     const { arena, kernels } = this.engine;
-    const { stage } = this.buffers;
     const { sums, seen } = this.#own;
-    const width = x.shape[3], end = this.problem.keyLength[b];
-    const step = Math.ceil(SCANNED / width);
+    const width = x.shape[3];
     arena.u8(sums, roundUp(width, 8) * 8).fill(0);
+    yield* this.#slices(x, b, g, (j, rows, at) => {
+      const seen_p = this.#seen ? seen + j : 0;
+      if (kernels.column_sums_f32(at, width, rows, width, seen_p, sums) < large) return;
+      for (let r = 0; r < rows; r++) {
+        const seenHere = this.#seen === null || this.#seen[j + r] === 1;
+        const bits = kernels.max_bits_f32(at + r * width * 4, width, 1, width);
+        if (seenHere && bits >= large) this.#bad.add(j + r);
+      }
+    });
+    if (!mean_p) return;
+    const count = this.#seen ? this.#seen.reduce((a, one) => a + one, 0) : this.problem.keyLength[b];
+    const sum = new Float64Array(arena.memory.buffer, sums, width);
+    arena.f32(mean_p, width).set(sum.map((s) => s / Math.max(count, 1)));
+  }
+
+  /** All of (b, g) of K or V, in steps. */
+  *#slices(
+    x: View,
+    b: number,
+    g: number,
+    f: (j: number, rows: number, at: number) => void,
+  ): Generator<number, void> {
+    const end = this.problem.keyLength[b];
+    const step = Math.ceil(SCANNED / x.shape[3]);
     for (let first = 0; first < end; first += step) {
       eachSlice(
         this.engine,
         this.problem,
         x,
-        stage,
+        this.buffers.stage,
         b,
         g,
         first,
         Math.min(end, first + step),
-        (j, rows, at) => {
-          const seen_p = this.#seen ? seen + j : 0;
-          if (kernels.column_sums_f32(at, width, rows, width, seen_p, sums) < large) return;
-          for (let r = 0; r < rows; r++) {
-            const seenHere = this.#seen === null || this.#seen[j + r] === 1;
-            const bits = kernels.max_bits_f32(at + r * width * 4, width, 1, width);
-            if (seenHere && bits >= large) this.#bad.add(j + r);
-          }
-        },
+        f,
       );
       yield 0;
     }
-    if (!mean_p) return;
-    const count = this.#seen ? this.#seen.reduce((a, one) => a + one, 0) : end;
-    const sum = new Float64Array(arena.memory.buffer, sums, width);
-    arena.f32(mean_p, width).set(sum.map((s) => s / Math.max(count, 1)));
   }
 
   override rest(): ForwardCall | null {
@@ -211,13 +264,15 @@ export class QuantisedCall extends ForwardCall {
     const own = this.#own;
     const row = roundUp(D, 2) * 2;
     const bytes = this.#bytes.qk;
+    const codes = this.#codes;
     eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows, from) => {
       const at = j - start;
-      const to = panel.k + at * (bytes ? D : row);
+      const to = codes || panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
         ...[from, D, rows, D, to, 16, own.meanK, this.#seen ? own.seen + j : 0] as const,
         ...[own.kUnit + at * 4, this.#limits.qk, 1] as const,
       );
+      if (codes) kernels.pack_i4(to, panel.k + at * row / 4, row / 4, Math.ceil(rows / 32));
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 16) * (D / 4), 16, 64, 0, 0);
     });
     // Who sees a bad key has a score that is NaN.
@@ -228,17 +283,20 @@ export class QuantisedCall extends ForwardCall {
   override loadValues(b: number, g: number, start: number, end: number, scale: number) {
     if (this.#plain) return super.loadValues(b, g, start, end, scale);
     const { kernels } = this.engine;
-    const { E, v } = this.problem;
+    const { E, v, keyLength } = this.problem;
     const { stage, panel } = this.buffers;
     const own = this.#own;
     const Ep = roundUp(E, 16);
-    const bytes = this.#bytes.v;
-    eachSlice(this.engine, this.problem, v, stage, b, g, start, end, (j, rows, from) => {
+    const bytes = this.#bytes.v, step = this.#step;
+    // The units of a tile are those of all its keys, also of those that this chunk of rows doesn't see.
+    const whole = Math.min(roundUp(end, 64), keyLength[b]);
+    eachSlice(this.engine, this.problem, v, stage, b, g, start, whole, (j, rows, from) => {
       const at = j - start;
-      const to = panel.v + at * Ep * (bytes ? 1 : 2);
-      kernels.pack_v_i16(
+      const e4m3 = step !== null;
+      const to = panel.v + at * (e4m3 ? roundUp(E, 8) : bytes ? Ep : 2 * Ep);
+      kernels[e4m3 ? "pack_v_e4m3" : "pack_v_i16"](
         ...[from, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
-        ...[own.vUnit + at / 64 * Ep * 4, this.#limits.v] as const,
+        ...[own.vUnit + at / 64 * (step ?? Ep * 4), step ?? this.#limits.v] as const,
       );
       if (bytes) kernels.narrow_i8(to, to, Math.ceil(rows / 64) * (Ep / 8) * 16, 8, 0, 0, 0);
     });

@@ -7,6 +7,7 @@ const FIELDS = [
   ...["E", "out_p", "lse_p", "sink_p", "unscale", "br"] as const,
   ...["blocks_p", "blocks_ld", "drop_p", "threshold", "keep", "visited", "masked"] as const,
   ...["k_unit_p", "v_unit_p", "unit_p", "shift_p", "c_p", "mean_p", "top", "table_p", "q_sum_p"] as const,
+  ...["k_tile_p", "v_tile_p", "k_tile", "v_tile", "v_unit_step"] as const,
 ];
 const FLOATS: ReadonlySet<string> = new Set(["c", "scale", "softcap", "unscale", "keep", "top"]);
 /** The word of each field within the record. */
@@ -33,6 +34,8 @@ export const QUANTISED = 128;
 export const BYTES_QK = 256;
 export const BYTES_PV = 512;
 export const PLAIN_PV = 1024;
+export const TILE_K = 2048;
+export const TILE_V = 4096;
 
 /** Writes fields of the task at `pointer`; `words` and `floats` view the whole memory. */
 export function writeTask(

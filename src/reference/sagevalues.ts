@@ -68,6 +68,7 @@ function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
       return plain;
     case "fp16":
       return halves;
+    case "float32/fp8":
     case "fp8":
       return floats(E4M3, accumulator === "fp32+fp16" ? 2.25 : E4M3.max);
     case "fp8e5m2":

@@ -26,6 +26,7 @@ export interface WeightCodes {
 export function weightCodes({ pv }: Recipe): WeightCodes {
   switch (pv) {
     case "float32":
+    case "float32/fp8":
       return rounded(1, (p) => p);
     case "fp16":
       return rounded(1, float16);

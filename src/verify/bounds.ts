@@ -60,6 +60,9 @@ export function forwardBounds(problem: Problem, ...arithmetics: readonly Arithme
   return { out, lse, probabilities };
 }
 
+/** Roundoff of float64, in which bounds are computed. */
+const U64 = 2 ** -53;
+
 /** The analysis of one row after the other. */
 export class RowBounds {
   readonly scores: RowScores;
@@ -81,8 +84,9 @@ export class RowBounds {
   constructor(problem: Problem, scores: RowScores, arithmetic: Arithmetic) {
     const quantised = arithmetic.quantised === true && problem.precision !== null;
     // Where P's static scale is that of the maximum, the maximum cannot lag behind.
+    const coded = quantised && !problem.precision!.pv.startsWith("float32");
     const lag = problem.precision?.pScale === "row" ? 0 : arithmetic.lag;
-    this.#arithmetic = quantised ? { ...arithmetic, exp: arithmetic.expOfCodes, lag } : arithmetic;
+    this.#arithmetic = coded ? { ...arithmetic, exp: arithmetic.expOfCodes, lag } : arithmetic;
     this.#quantisation = quantised ? new Quantisation(problem, arithmetic) : null;
     this.scores = scores;
     this.weights = new RowWeights(problem.M);
@@ -147,7 +151,7 @@ export class RowBounds {
     let changed = sinkChange;
     for (let n = 0; n < count; n++) changed += change[n];
     for (let n = 0; n < count; n++) {
-      const moved = Math.min(1, change[n] * (1 - p[n]) + p[n] * (changed - change[n]));
+      const moved = Math.min(1, change[n] * (1 - p[n] + 4 * U64) + p[n] * (changed - change[n]));
       const rounded = SECOND_ORDER * (6 * u + sumError) * (p[n] + moved) + 2 * eta;
       bound[key[n]] += times * this.#kept[key[n]] * (moved + rounded);
     }
@@ -210,6 +214,8 @@ export class RowBounds {
     for (let e = 0; e < E; e++) {
       const widest = Math.max(high[e] - o[e], o[e] - low[e]);
       const size = Math.max(Math.abs(high[e]), Math.abs(low[e]));
+      // v − o is 0 in float64 where one key has all but 2^−53 of the weight, and c may be larger than 2^53.
+      moved[e] += changed * (count + 4) * U64 * mass[e];
       const shifted = Math.min(moved[e], widest);
       // |Σ ŵ_j v_j| over any run of keys: the exact one and what changed of it, or no more than the largest |v|.
       const more = moved[e] + changed * Math.abs(o[e]);

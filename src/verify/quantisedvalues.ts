@@ -60,7 +60,9 @@ export class ValueErrors {
       const [j, e] = [Math.floor(at / E), at % E];
       if (!counts(j, e)) return 0;
       const scale = values.scaleAt(j, e) + slip[e] / grid.top;
-      return grid.error(size, scale) + difference * size + input * Math.abs(V[at]);
+      // A code times its unit may fall below the least normal number.
+      const tiny = pv === "float32/fp8" ? this.#arithmetic.eta : 0;
+      return grid.error(size, scale) + difference * size + input * Math.abs(V[at]) + tiny;
     });
     this.#largest = this.#size.reduce(
       (most, v, at) => counts(Math.floor(at / E), at % E) && v > most ? v : most,
@@ -108,7 +110,7 @@ export class ValueErrors {
       }
     }
     const tiles = Math.floor(key[count - 1] / TILE) - Math.floor(key[0] / TILE) + 1;
-    const sums = this.#sums(tiles, weights.rescales);
+    const sums = this.#sums(tiles, weights.rescales, count);
     const { u } = this.#arithmetic;
     const factor = (dropout === null ? 1 : 1 / (1 - dropout.p)) / (this.#top * least);
     const { mean, units } = this.#values!;
@@ -162,6 +164,7 @@ export class ValueErrors {
     const scale = this.#top;
     switch (this.#recipe.pv) {
       case "float32":
+      case "float32/fp8":
       case "fp4":
         return [0, 0];
       case "fp16":
@@ -176,13 +179,14 @@ export class ValueErrors {
   }
 
   /** What summing P·V may be off by, relative to Σ|p̂ v̂| and in codes. */
-  #sums(tiles: number, rescales: number): { relative: number; absolute: number } {
+  #sums(tiles: number, rescales: number, keys: number): { relative: number; absolute: number } {
     const { accumulator, pv } = this.#recipe;
     const { twoLevels, step } = summation(this.#recipe);
     const { relative, absolute } = summationError(accumulator);
     // Codes are integers or have few bits, but products of floats are rounded where they are added one by one.
-    const own = this.#arithmetic.u * (pv.startsWith("int") ? 0 : TILE) +
-      this.#arithmetic.u * (4 * tiles + rescales + 16);
+    // Those of unrounded weights go to O one after the other, and a code times its unit is rounded before.
+    const added = pv === "float32/fp8" ? keys : pv.startsWith("int") ? 0 : TILE;
+    const own = this.#arithmetic.u * (added + 4 * tiles + rescales + 16);
     if (accumulator === "float32") return { relative: own, absolute: 0 };
     const inTile = TILE / step;
     const joins = accumulator === "fp16" ? relative * rescales : U * (tiles + rescales);

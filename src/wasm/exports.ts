@@ -108,6 +108,33 @@ export interface IntegerExports {
     s_p: number,
   ): void;
   pv_i8_4x16: PvCodes;
+  pack_i4: Nibbles;
+  unpack_i4: Nibbles;
+  unpack_i4_scalar: Nibbles;
+  qk_i4_4x32: QkCodes;
+  qk_i4_4x32_scalar: QkCodes;
+  column_max_f32(
+    src_p: number,
+    ld: number,
+    rows: number,
+    columns: number,
+    mean_p: number,
+    seen_p: number,
+    top_p: number,
+  ): void;
+  pack_v_e4m3(
+    src_p: number,
+    ld: number,
+    rows: number,
+    E: number,
+    dst_p: number,
+    mean_p: number,
+    seen_p: number,
+    unit_p: number,
+    step: number,
+  ): void;
+  unpack_v_e4m3: UnpackValues;
+  unpack_v_e4m3_scalar: UnpackValues;
   exp2_table(dst_p: number, factor: number, shift: number): void;
   qk_i16_4x16: QkCodes;
   qk_i16_4x16_scalar: QkCodes;
@@ -116,6 +143,12 @@ export interface IntegerExports {
   pv_i16_4x16: PvCodes;
   pv_i16_4x16_scalar: PvCodes;
 }
+
+/** i16 codes of K → nibbles, nibbles → two codes a lane; strips of 32 keys. */
+export type Nibbles = (src_p: number, dst_p: number, pairs: number, strips: number) => void;
+
+/** A tile of 64 keys, E4M3 → float32; a unit a column. */
+export type UnpackValues = (src_p: number, dst_p: number, strips: number, unit_p: number) => void;
 
 /** S[4, 16·strips] = codes·codes·unit of the key; rows of S are 256 bytes apart. */
 export type QkCodes = (

@@ -13,7 +13,9 @@ export const anyRecipe: fc.Arbitrary<Recipe> = fc.record({
   smoothK: fc.boolean(),
   smoothQ: fc.constantFrom<Recipe["smoothQ"][]>(false, "block", "head"),
   smoothV: fc.boolean(),
-  pv: fc.constantFrom("float32", "fp16", "fp8", "fp8e5m2", "int16", "int12", "int8", "fp4" as const),
+  pv: fc.constantFrom(
+    ...["float32", "float32/fp8", "fp16", "fp8", "fp8e5m2", "int16", "int12", "int8", "fp4"] as const,
+  ),
   pScale: fc.constantFrom("row", "tile" as const),
   vScale: fc.constantFrom("head", "tile" as const),
   accumulator: fc.constantFrom("float32", "fp22", "fp16", "fp32+fp32", "fp32+fp16" as const),

@@ -50,7 +50,9 @@ const extra: [string, Recipe][] = [
   ["int7, P and V int12", { ...recipes.int8, qk: "int7" }],
   ["int7, P and V int7", { ...recipes.int8, qk: "int7", pv: "int7" }],
   ["int8, P and V E4M3", sage({ ...recipes.int8, pv: "fp8" })],
+  ["int8, P float32, V E4M3", sage({ ...recipes.int8, pv: "float32/fp8" })],
   ["int4, P and V int12", { ...recipes.int8, qk: "int4" }],
+  ["int4, P float32, V E4M3", sage({ ...recipes.int8, qk: "int4", pv: "float32/fp8" })],
 ];
 
 const mean = (xs: readonly number[]) => xs.reduce((sum, x) => sum + x, 0) / xs.length;
@@ -136,6 +138,7 @@ const sections: Sections = {
     ["int8, P's scale by tile", "", { pv: "int8", pScale: "tile" }],
     ["E5M2", "99.2 / 0.09", { pv: "fp8e5m2" }],
     ["E4M3", "99.44 / 0.068", { pv: "fp8" }],
+    ["V E4M3, P float32", "", { pv: "float32/fp8" }],
     ["int12", "", { pv: "int12" }],
     ["int12, P's scale by tile", "", { pv: "int12", pScale: "tile" }],
     ["float16", "99.45 / 0.065", { pv: "fp16" }],

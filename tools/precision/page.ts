@@ -37,6 +37,8 @@ Made by \`npm run docs:precision\` (a quarter of an hour) on the float64 oracle,
 | \`sage({ qk: "int4" })\` (sage2-4b) | 4 bits, a scale a thread | as sage() | K, Q |
 | \`sage({ version: "3" })\` | NVFP4 | NVFP4 | K, Q |
 
+\`pv: "float32/fp8"\` is not a pipeline of theirs: V in E4M3, a quarter of its bytes, and P not rounded.
+
 Every field of a record can be changed; see \`src/precision.ts\`. The pipelines are SageAttention 1 (arXiv 2410.02367),
 2 (2411.10958), 2++ (2505.21136) and 3 (2505.11594) as published; int12, int8 and the scale of P by tile are ours.
 
