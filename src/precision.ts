@@ -80,46 +80,8 @@ const integral: SageOptions = {
   vScale: "tile",
 };
 
-const known = new Map<string, Recipe>();
-
-/**
- * Recipes by name: the values of `precision`, and what the command line calls the others. Made when asked for: seven
- * recipes would cost every import 0.3 ms.
- */
-export const recipes = {
-  float32: null,
-  get int12() {
-    return once("int12", { ...integral, qk: "int12" });
-  },
-  get int8() {
-    return once("int8", { ...integral, qk: "int8" });
-  },
-  get sage1() {
-    return once("sage1", { version: "1" });
-  },
-  get sage2() {
-    return once("sage2", { version: "2" });
-  },
-  get "sage2-4b"() {
-    return once("sage2-4b", { version: "2", qk: "int4" });
-  },
-  get "sage2++"() {
-    return once("sage2++", { version: "2++" });
-  },
-  get sage3() {
-    return once("sage3", { version: "3" });
-  },
-} as const satisfies Readonly<Record<string, Recipe | null>>;
-
-function once(name: string, options: SageOptions): Recipe {
-  const made = known.get(name);
-  if (made) return made;
-  const recipe = sage(options);
-  known.set(name, recipe);
-  return recipe;
-}
-
-export type PrecisionName = keyof typeof recipes;
+/** Made when asked for first: a recipe costs every import 0.05 ms. */
+const made: { int12?: Recipe; int8?: Recipe } = {};
 
 /**
  * The recipe of the option `precision`; null is float32.
@@ -128,25 +90,7 @@ export type PrecisionName = keyof typeof recipes;
  */
 export function resolvePrecision(input: unknown): Recipe | null {
   if (input === undefined) return null;
-  if (typeof input === "string") return recipes[oneOf("precision", input, ["float32", "int12", "int8"])];
-  return sage(input as SageOptions);
-}
-
-/**
- * Text → precision, for the command line: a name of {@link recipes}, or a record in JSON.
- *
- * @throws {RangeError} No such name. @throws {SyntaxError} Not JSON. @throws As {@link sage}.
- */
-export function parsePrecision(text: string): Precision {
-  if (text.trimStart().startsWith("{")) return sage(JSON.parse(text));
-  const name = oneOf("precision", text, Object.keys(recipes) as PrecisionName[]);
-  return name === "float32" || name === "int12" || name === "int8" ? name : recipes[name];
-}
-
-/** The name of a precision, or its JSON if it has none. */
-export function precisionName(precision: Precision): string {
-  if (typeof precision === "string") return precision;
-  const json = JSON.stringify(sage(precision));
-  const known = Object.entries(recipes).find(([, recipe]) => JSON.stringify(recipe) === json);
-  return known ? known[0] : json;
+  if (typeof input !== "string") return sage(input as SageOptions);
+  const qk = oneOf("precision", input, ["float32", "int12", "int8"] as const);
+  return qk === "float32" ? null : made[qk] ??= sage({ ...integral, qk });
 }

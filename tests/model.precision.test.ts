@@ -7,7 +7,8 @@ import { createImplementation } from "../src/model/implementations.ts";
 import { LanguageModel, type LoadOptions } from "../src/model/languagemodel.ts";
 import { bitsPerByte } from "../src/model/score.ts";
 import { AttentionTrace } from "../src/model/trace.ts";
-import { recipes, sage } from "../src/precision.ts";
+import { sage } from "../src/precision.ts";
+import { recipes } from "../src/recipes.ts";
 import { config, heldOut, weights } from "./support/moby.ts";
 
 const given = { config, weights };

@@ -1,6 +1,7 @@
 /** The option `precision`: what it takes, what it refuses and in which words. */
 import { describe, expect, it } from "vitest";
-import { parsePrecision, precisionName, recipes, resolvePrecision, sage } from "../src/precision.ts";
+import { resolvePrecision, sage } from "../src/precision.ts";
+import { parsePrecision, precisionName, recipes } from "../src/recipes.ts";
 import { createProblem } from "../src/problem.ts";
 
 describe("sage", () => {

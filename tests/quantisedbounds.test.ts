@@ -5,7 +5,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createProblem } from "../src/problem.ts";
-import { recipes, sage } from "../src/precision.ts";
+import { sage } from "../src/precision.ts";
+import { recipes } from "../src/recipes.ts";
 import { attention } from "../src/reference/index.ts";
 import { FLOAT64 } from "../src/verify/arithmetic.ts";
 import { forwardBounds } from "../src/verify/bounds.ts";

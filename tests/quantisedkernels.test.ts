@@ -5,7 +5,8 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Precision, type Recipe, recipes, resolvePrecision, sage } from "../src/precision.ts";
+import { type Precision, type Recipe, resolvePrecision, sage } from "../src/precision.ts";
+import { recipes } from "../src/recipes.ts";
 import { createProblem } from "../src/problem.ts";
 import { attention as reference, type AttentionOptions } from "../src/reference/index.ts";
 import { createRuntime } from "../src/runtime.ts";

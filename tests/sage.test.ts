@@ -5,7 +5,8 @@
 import { describe, expect, it } from "vitest";
 import { E4M3 } from "../src/codecs.ts";
 import { integerLimit, valueLimits } from "../src/limits.ts";
-import { type Granularity, type Recipe, recipes, sage } from "../src/precision.ts";
+import { type Granularity, type Recipe, sage } from "../src/precision.ts";
+import { recipes } from "../src/recipes.ts";
 import { attention, attentionTiled } from "../src/reference/index.ts";
 import { groupsOf16, groupsOfK, groupsOfQ, groupsOfV } from "../src/reference/groups.ts";
 import { floats, integers, nvfp4, quantise } from "../src/reference/quantise.ts";

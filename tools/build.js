@@ -9,8 +9,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { minify } from "terser";
-import { renameExports } from "./exportnames.js";
-import { asText, buildKernels } from "./kernels.js";
+import { asText, buildKernels, renameExports } from "./kernels.js";
 import { publicNames } from "./publicnames.js";
 import { shortNames } from "./shortnames.js";
 
@@ -96,7 +95,13 @@ const smaller = {
           module: true,
           ecma: 2020,
           // In the core a function that is used once stays one: as an expression in its caller it is made at each call.
-          compress: { passes: 3, keep_fargs: false, reduce_funcs: name === "reference" },
+          compress: {
+            passes: 3,
+            keep_fargs: false,
+            reduce_funcs: name === "reference",
+            hoist_funs: true,
+            pure_getters: true,
+          },
           mangle: !SHORT.includes(name),
           // One character beyond Latin-1 doubles what V8 keeps of the source: 0.2 ms of a cold start.
           format: { preserve_annotations: true, ascii_only: true },

@@ -87,6 +87,27 @@ function generate(file, what, name, value) {
   );
 }
 
+/** The module with other names for its exports, which are 2 % of it; `renamed`: old name → new. */
+export function renameExports(bytes, renamed) {
+  const module = binaryen.readBinary(bytes);
+  for (const [name, short] of renamed) {
+    const at = module.getExport(name);
+    if (!at) continue;
+    module.addFunctionExport(binaryen.getExportInfo(at).value, `new ${short}`);
+    module.removeExport(name);
+  }
+  // In two steps: a new name may be an old one.
+  for (const short of renamed.values()) {
+    const at = module.getExport(`new ${short}`);
+    if (!at) continue;
+    module.addFunctionExport(binaryen.getExportInfo(at).value, short);
+    module.removeExport(`new ${short}`);
+  }
+  const small = Buffer.from(module.emitBinary());
+  module.dispose();
+  return small;
+}
+
 /** The inverse of assembly/text/unpack.ts. */
 export function asText(bytes) {
   const character = (value) => String.fromCharCode(value === 57 ? 33 : value + 35);

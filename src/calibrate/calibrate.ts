@@ -11,7 +11,8 @@
  */
 import { count, finite, oneOf } from "../check.ts";
 import type { AttentionOptions } from "../options.ts";
-import { type Precision, recipes, resolvePrecision } from "../precision.ts";
+import { type Precision, resolvePrecision } from "../precision.ts";
+import { recipes } from "../recipes.ts";
 import type { AttentionResult } from "../result.ts";
 import { describe, type TensorInput } from "../tensor.ts";
 import { attention as reference } from "../reference/index.ts";

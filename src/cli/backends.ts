@@ -1,6 +1,7 @@
 /** The back ends that --backend names, each loaded when it is first used. */
 import { InvalidArgumentError, Option } from "commander";
-import { parsePrecision, type Precision } from "../precision.ts";
+import { type Precision } from "../precision.ts";
+import { parsePrecision } from "../recipes.ts";
 import { createRuntime } from "../runtime.ts";
 import type { Backend } from "../verify/check.ts";
 import { kernels } from "../verify/kernels.ts";

@@ -16,7 +16,7 @@ import { AttentionTrace } from "../model/trace.ts";
 import { backendOption } from "./backends.ts";
 import { InputError, type Io } from "./io.ts";
 import { findModel, readConfig, readModel } from "./modelfolder.ts";
-import { precisionName } from "../precision.ts";
+import { precisionName } from "../recipes.ts";
 import type { Calibration } from "../calibrate/calibration.ts";
 import { type Asked, describePlan, makePlan, type Plan, planOption } from "./plan.ts";
 import { DEFAULT_PROMPT, readPrompt } from "./prompt.ts";

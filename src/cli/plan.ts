@@ -6,7 +6,8 @@ import { createImplementation } from "../model/implementations.ts";
 import type { ImplementationName } from "../model/implementation.ts";
 import type { ModelWeights } from "../model/weights.ts";
 import type { FileTensor } from "../io/tensor.ts";
-import { parsePrecision, type Precision, precisionName } from "../precision.ts";
+import { type Precision } from "../precision.ts";
+import { parsePrecision, precisionName } from "../recipes.ts";
 import { type Calibration, parseCalibration } from "../calibrate/calibration.ts";
 import { InputError, messageOf } from "./io.ts";
 

@@ -242,8 +242,9 @@ export class ForwardCall {
     this.engine.kernels[this.kernel](this.buffers.at.task);
     this.result.kernels.add(this.kernel);
     const { tiles } = this.result;
-    tiles.visited += this.#read("visited");
-    tiles.masked += this.#read("masked");
+    const at = this.buffers.at.task >> 2;
+    tiles.visited += this.#words[at + task.INDEX.visited];
+    tiles.masked += this.#words[at + task.INDEX.masked];
   }
 
   /** States → results, and out to the caller's arrays. */
@@ -347,10 +348,6 @@ export class ForwardCall {
 
   protected write(fields: Parameters<typeof task.writeTask>[3]): void {
     task.writeTask(this.#words, this.#floats, this.buffers.at.task, fields);
-  }
-
-  #read(field: task.Field): number {
-    return this.#words[(this.buffers.at.task >> 2) + task.INDEX[field]];
   }
 }
 

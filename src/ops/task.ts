@@ -1,20 +1,32 @@
 /** The record of assembly/ops/task.ts, written from here: one 4-byte word a field, in this order. */
 
-const FIELDS = [
-  ...["q_p", "k_p", "v_p", "poison_p", "bounds_p", "m_p", "l_p", "o_p", "scratch_p"] as const,
-  ...["rows", "D", "strips", "key0", "keys", "flags", "c", "scale", "softcap"] as const,
-  ...["slope_p", "bias_p", "bias_step", "mask_p", "mask_step"] as const,
-  ...["E", "out_p", "lse_p", "sink_p", "unscale", "br"] as const,
-  ...["blocks_p", "blocks_ld", "drop_p", "threshold", "keep", "visited", "masked"] as const,
-  ...["k_unit_p", "v_unit_p", "unit_p", "shift_p", "c_p", "mean_p", "top", "table_p", "q_sum_p"] as const,
-  ...["k_tile_p", "v_tile_p", "k_tile", "v_tile", "v_unit_step"] as const,
-];
-const FLOATS: ReadonlySet<string> = new Set(["c", "scale", "softcap", "unscale", "keep", "top"]);
+const FLOAT = 1;
+/** Names as identifiers, not as strings: the build may shorten them (tools/shortnames.js), 0.3 kB. */
+const FIELDS = {
+  ...{ q_p: 0, k_p: 0, v_p: 0, poison_p: 0, bounds_p: 0, m_p: 0, l_p: 0, o_p: 0, scratch_p: 0 },
+  ...{ rows: 0, D: 0, strips: 0, key0: 0, keys: 0, flags: 0, c: FLOAT, scale: FLOAT, softcap: FLOAT },
+  ...{ slope_p: 0, bias_p: 0, bias_step: 0, mask_p: 0, mask_step: 0 },
+  ...{ E: 0, out_p: 0, lse_p: 0, sink_p: 0, unscale: FLOAT, br: 0 },
+  ...{ blocks_p: 0, blocks_ld: 0, drop_p: 0, threshold: 0, keep: FLOAT, visited: 0, masked: 0 },
+  ...{
+    k_unit_p: 0,
+    v_unit_p: 0,
+    unit_p: 0,
+    shift_p: 0,
+    c_p: 0,
+    mean_p: 0,
+    top: FLOAT,
+    table_p: 0,
+    q_sum_p: 0,
+  },
+  ...{ k_tile_p: 0, v_tile_p: 0, k_tile: 0, v_tile: 0, v_unit_step: 0 },
+};
+const NAMES = Object.keys(FIELDS) as Field[];
 /** The word of each field within the record. */
-export const INDEX = Object.fromEntries(FIELDS.map((name, x) => [name, x])) as Record<Field, number>;
+export const INDEX = Object.fromEntries(NAMES.map((name, x) => [name, x])) as Record<Field, number>;
 
-export type Field = (typeof FIELDS)[number];
-export const TASK_BYTES = FIELDS.length * 4;
+export type Field = keyof typeof FIELDS;
+export const TASK_BYTES = NAMES.length * 4;
 
 /** What a call without options leaves out. */
 export const PLAIN: Partial<Record<Field, number>> = {
@@ -46,7 +58,7 @@ export function writeTask(
 ): void {
   for (const name in fields) {
     const at = (pointer >> 2) + INDEX[name as Field];
-    if (FLOATS.has(name)) floats[at] = fields[name as Field] as number;
+    if (FIELDS[name as Field] === FLOAT) floats[at] = fields[name as Field] as number;
     else words[at] = fields[name as Field] as number;
   }
 }

@@ -1,6 +1,7 @@
 /** docs/precision.md: what every precision costs in accuracy, measured on the oracle. */
 import { writeFileSync } from "node:fs";
-import { type PrecisionName, type Recipe, recipes, sage, type SageOptions } from "../../src/precision.ts";
+import { type Recipe, sage, type SageOptions } from "../../src/precision.ts";
+import { type PrecisionName, recipes } from "../../src/recipes.ts";
 import { bitsPerByteOf } from "./bits.ts";
 import { channelBias, moby, type Sample, synthetic } from "./data.ts";
 import { measure, type Measurement } from "./measure.ts";

@@ -12,7 +12,8 @@ import { createImplementation } from "../../src/model/implementations.ts";
 import { LanguageModel } from "../../src/model/languagemodel.ts";
 import { bitsPerByte } from "../../src/model/score.ts";
 import { readWeights } from "../../src/model/weights.ts";
-import { type Precision, precisionName, type Recipe, recipes, sage } from "../../src/precision.ts";
+import { type Precision, type Recipe, sage } from "../../src/precision.ts";
+import { precisionName, recipes } from "../../src/recipes.ts";
 
 const config = parseConfig(readFileSync("models/moby/config.json", "utf8"));
 const weights = readWeights(
