@@ -130,36 +130,18 @@ function arranged(layout: Layout, source: View, B: number, rows: number): View {
 }
 
 /** Views of other tensors of the same shapes. */
-export function replaceViews(
-  { layout, B, H, G, N, M, D, E, queries, keys }: Problem,
-  q: TensorInput,
-  k: TensorInput,
-  v: TensorInput,
-): { q: View; k: View; v: View } {
-  const replace = (
-    name: string,
-    input: TensorInput,
-    heads: number,
-    rows: number,
-    width: number,
-    total: number,
-  ) => {
-    const source = floating(name, input);
-    const shape = layout === "bhnd"
-      ? [B, heads, rows, width]
-      : layout === "bnhd"
-      ? [B, rows, heads, width]
-      : [total, heads, width];
+export function replaceViews(problem: Problem, ...inputs: [q: TensorInput, k: TensorInput, v: TensorInput]) {
+  const { layout, B, N, M, queries, keys } = problem;
+  const [q, k, v] = (["q", "k", "v"] as const).map((name, x) => {
+    const source = floating(name, inputs[x]);
+    const total = x ? keys : queries;
+    const shape = Array.from(AXES[layout][x], (axis) => axis === "total" ? total : problem[axis as "D"]);
     if (!sameShape(source.shape, shape)) {
       throw new RangeError(`${name}: expected [${shape}] as planned, got [${source.shape}]`);
     }
-    return arranged(layout, source, B, rows);
-  };
-  return {
-    q: replace("q", q, H, N, D, queries),
-    k: replace("k", k, G, M, D, keys),
-    v: replace("v", v, G, M, E, keys),
-  };
+    return arranged(layout, source, B, x ? M : N);
+  });
+  return { q, k, v };
 }
 
 export function floating(name: string, input: TensorInput): View {

@@ -1,7 +1,7 @@
 /**
  * `sage`: a version of SageAttention and what differs from it → the complete recipe, checked.
  */
-import { flag, oneOf } from "./check.ts";
+import { finite, flag, oneOf } from "./check.ts";
 import type { Accumulator, Granularity, Recipe, Rounding, ScoreType, ValueType } from "./precision.ts";
 import { describe } from "./tensor.ts";
 
@@ -141,10 +141,10 @@ function smoothQ(input: unknown): Recipe["smoothQ"] {
 }
 
 function rows(name: string, value: unknown): number {
-  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${describe(value)}`);
+  const n = finite(name, value);
   // Eight rows are what the threads of a warp interleave.
-  if (!Number.isInteger(value) || value < 8 || value > 65536 || value % 8 !== 0) {
-    throw new RangeError(`${name}: expected a multiple of 8 up to 65536, got ${value}`);
+  if (n < 8 || n > 65536 || n % 8 !== 0) {
+    throw new RangeError(`${name}: expected a multiple of 8 up to 65536, got ${n}`);
   }
-  return value;
+  return n;
 }

@@ -69,11 +69,12 @@ function optimizeAgain(bytes) {
     BulkMemory | BulkMemoryOpt | MutableGlobals | NontrappingFPToInt | RelaxedSIMD | SIMD128 | SignExt,
   );
   binaryen.setOptimizeLevel(3);
-  binaryen.setShrinkLevel(0);
+  binaryen.setShrinkLevel(2);
   // As wasm-opt does: what one function calls, into it. asc has other ideas, and the library is one for both.
   binaryen.setAlwaysInlineMaxSize(2);
   binaryen.setFlexibleInlineMaxSize(20);
   binaryen.setOneCallerInlineMaxSize(-1);
+  module.optimize();
   module.optimize();
   const smaller = module.emitBinary();
   module.dispose();

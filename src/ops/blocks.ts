@@ -6,6 +6,7 @@
  */
 import type { Problem } from "../problem.ts";
 import type { BlockMask } from "../sparse/blockmask.ts";
+import { place } from "./rows.ts";
 
 type Range = [start: number, stop: number];
 
@@ -22,7 +23,8 @@ export function blockRanges(
   const seen = new Uint8Array(Math.ceil(mask.shape[3] / mask.keys));
   let last = -1;
   for (let r = r0; r < r0 + count; r++) {
-    const row = mask.row(b, ...place(problem, b, g, r));
+    const [h, i] = place(problem, b, g, r);
+    const row = mask.row(b, h, i);
     if (row === last) continue;
     last = row;
     for (let entry = mask.starts[row]; entry < mask.starts[row + 1]; entry++) seen[mask.blocks[entry]] = 1;
@@ -85,10 +87,4 @@ export function fillBlocks(
       }
     }
   }
-}
-
-/** Head and query of row r of (b, g), as in rows.ts. */
-function place({ group, queryLength }: Problem, b: number, g: number, r: number): [h: number, i: number] {
-  const n = queryLength[b];
-  return [g * group + Math.floor(r / n), r % n];
 }

@@ -108,7 +108,7 @@ export function allocate(
   const some = (wanted: boolean, bytes: number) => wanted ? arena.alloc(bytes) : 0;
   const perRow = () => arena.alloc(rows * 4);
   const staged = (source: Problem["bias"], bytes: number): Staged | null =>
-    source && { rows: new RowStage(source, arena.alloc(rows * pitch * bytes), pitch), at: perRow() };
+    source && { rows: new RowStage(source, arena.alloc((rows * bytes + 2) * pitch), pitch), at: perRow() };
   return {
     br,
     rows,

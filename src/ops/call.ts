@@ -11,8 +11,8 @@ import { fillBlocks } from "./blocks.ts";
 import { allocate, type Buffers, type Element, FLOAT32, type ForwardOptions } from "./buffers.ts";
 import { halvings } from "./halvings.ts";
 import { loadKeys, loadValues, scanValues } from "./panel.ts";
-import { fillBounds, headsAlike, type Span } from "./rows.ts";
-import { inPlace, scatterRows, stageRows } from "./stage.ts";
+import { fillBounds, headsAlike, place, type Span } from "./rows.ts";
+import { copyRows, inPlace, stageRows } from "./stage.ts";
 import * as task from "./task.ts";
 
 /** float32(log2 e), so that scale·log2(e) is rounded once. */
@@ -187,7 +187,7 @@ export class ForwardCall {
       // As many rows as the stage holds, head after head.
       const first = x;
       while (x < count && x - first < stage.rows) {
-        const [h, i, left] = this.#place(b, g, r0 + x);
+        const [h, i, left] = place(this.problem, b, g, r0 + x);
         const run = Math.min(left, count - x, stage.rows - (x - first));
         const element = q.offset + b * q.strides[0] + h * q.strides[1] +
           (queryStart[b] + i) * q.strides[2];
@@ -198,7 +198,7 @@ export class ForwardCall {
     }
     if (alibiSlopes || sink || dropout) {
       for (let x = 0; x < Math.ceil(count / 4) * 4; x++) {
-        const [h, i] = this.#place(b, g, r0 + Math.min(x, count - 1));
+        const [h, i] = place(this.problem, b, g, r0 + Math.min(x, count - 1));
         if (alibiSlopes) this.#floats[(at.slope >> 2) + x] = alibiSlopes[b * H + h];
         if (sink) this.#floats[(at.sink >> 2) + x] = sink[h];
         if (dropout) {
@@ -255,17 +255,17 @@ export class ForwardCall {
     this.engine.kernels.finish_f32(at.task);
     const { out, lse } = this.#places;
     for (let x = 0; x < count;) {
-      const [h, i, left] = this.#place(b, g, r0 + x);
+      const [h, i, left] = place(this.problem, b, g, r0 + x);
       const run = this.keeps ? 1 : Math.min(left, count - x);
       if (this.keeps && !this.keeps(r0 + x, this.#floats[(at.l >> 2) + x])) {
         x++;
         continue;
       }
       const o = out.base[b] + h * out.head + i * out.row;
-      scatterRows(this.result.out, o, out.row, this.#floats, (at.o >> 2) + x * E, E, run);
+      copyRows(this.result.out, o, out.row, this.#floats, (at.o >> 2) + x * E, E, E, run);
       if (this.result.lse) {
         const first = lse.base[b] + h * lse.head + i * lse.row;
-        scatterRows(this.result.lse, first, lse.row, this.#floats, (at.lse >> 2) + x, 1, run);
+        copyRows(this.result.lse, first, lse.row, this.#floats, (at.lse >> 2) + x, 1, 1, run);
       }
       x += run;
     }
@@ -289,7 +289,7 @@ export class ForwardCall {
     this.engine.kernels.weights_f32(at.task, at.written, ld, weights ? 1 : 0);
     const target = this.result.written as Float32Array;
     for (let x = 0; x < count; x++) {
-      const [h, i] = this.#place(b, g, r0 + x);
+      const [h, i] = place(this.problem, b, g, r0 + x);
       const from = (at.written + x * ld) >> 2;
       target.set(this.#floats.subarray(from, from + keys), ((b * H + h) * N + i) * M + key0);
     }
@@ -326,12 +326,6 @@ export class ForwardCall {
       fillBlocks(words, ld, this.problem, blocks, b, g, r0, count, key0, keys);
     }
     this.write({ rows: count, key0, keys, k_tile: -1, v_tile: -1 });
-  }
-
-  /** Head and query of row r of (b, g), and how many rows of that head are left. */
-  #place(b: number, g: number, r: number): [h: number, i: number, left: number] {
-    const n = this.problem.queryLength[b];
-    return [g * this.problem.group + Math.floor(r / n), r % n, n - r % n];
   }
 
   get #words(): Int32Array {

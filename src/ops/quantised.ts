@@ -41,18 +41,21 @@ const LARGEST = 3.4028234663852886e38;
 const WIDEST_I4 = 8192;
 
 /** Why the kernels don't compute this recipe, or null if they do. */
-export function unsupportedRecipe(
-  { qk, granularity, rounding, smoothQ, pv, pScale, vScale }: Recipe,
-): string | null {
-  if (!qk.startsWith("int")) return `precision.qk "${qk}"`;
-  if (granularity.q !== "token") return `precision.granularity.q "${granularity.q}"`;
-  if (granularity.k !== "token") return `precision.granularity.k "${granularity.k}"`;
-  if (rounding !== "half-even") return `precision.rounding "${rounding}"`;
-  if (smoothQ) return "precision.smoothQ";
-  if (pv.startsWith("float32")) return null;
-  if (!pv.startsWith("int")) return `precision.pv "${pv}"`;
-  if (pScale !== "tile") return `precision.pScale "${pScale}"`;
-  if (vScale !== "tile") return `precision.vScale "${vScale}"`;
+export function unsupportedRecipe(recipe: Recipe): string | null {
+  const { qk, granularity: { q, k }, rounding, smoothQ, pv, pScale, vScale } = recipe;
+  const codes = !pv.startsWith("float32");
+  for (
+    const [field, value, computed] of [
+      ["qk", qk, qk.startsWith("int")],
+      ["granularity.q", q, q === "token"],
+      ["granularity.k", k, k === "token"],
+      ["rounding", rounding, rounding === "half-even"],
+      ["smoothQ", smoothQ, !smoothQ],
+      ["pv", pv, !codes || pv.startsWith("int")],
+      ["pScale", pScale, !codes || pScale === "tile"],
+      ["vScale", vScale, !codes || vScale === "tile"],
+    ]
+  ) if (!computed) return `precision.${field} "${value}"`;
   return null;
 }
 
@@ -294,7 +297,7 @@ export class QuantisedCall extends ForwardCall {
       const at = j - start;
       const e4m3 = step !== null;
       const to = panel.v + at * (e4m3 ? roundUp(E, 8) : bytes ? Ep : 2 * Ep);
-      kernels[e4m3 ? "pack_v_e4m3" : "pack_v_i16"](
+      (e4m3 ? kernels.pack_v_e4m3 : kernels.pack_v_i16)(
         ...[from, E, rows, E, to, own.meanV, this.#seen ? own.seen + j : 0] as const,
         ...[own.vUnit + at / 64 * (step ?? Ep * 4), step ?? this.#limits.v] as const,
       );

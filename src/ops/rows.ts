@@ -6,14 +6,26 @@
  * the queries of batch b.
  */
 import { keyRange, OPEN, type Problem } from "../problem.ts";
-import { elementReader, elements, type View } from "../tensor.ts";
+import { elements, type View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
+import { stageRows } from "./stage.ts";
 
 /** Keys that some row of a chunk may see: [lo, hi) and those below sink. */
 export interface Span {
   lo: number;
   hi: number;
   sink: number;
+}
+
+/** Head and query of row r of (b, g), and how many rows of that head are left. */
+export function place(
+  { group, queryLength }: Problem,
+  b: number,
+  g: number,
+  r: number,
+): [h: number, i: number, left: number] {
+  const n = queryLength[b];
+  return [g * group + Math.floor(r / n), r % n, n - r % n];
 }
 
 /** True if every row sees all keys of its batch. */
@@ -81,7 +93,10 @@ export class RowStage {
   readonly #at: number;
   readonly #pitch: number;
 
-  /** `at`: room for rows of `pitch` elements, float32 for a bias, bytes for a mask. */
+  /**
+   * `at`: room for rows of `pitch` elements, float32 for a bias, bytes for a mask; beyond the last for one more of 16-bit
+   * words, which stageRows lays behind the row that it decodes them into.
+   */
   constructor(source: View, at: number, pitch: number) {
     this.#view = source;
     this.#at = at;
@@ -103,14 +118,12 @@ export class RowStage {
     keys: number,
   ): void {
     const { strides, offset, dtype } = this.#view;
-    const n = problem.queryLength[b];
     const bytes = dtype === "bool" ? 1 : 4;
     const seen = new Map<number, number>();
     let next = this.#at;
     for (let x = 0; x < count; x++) {
-      const r = r0 + x;
-      const h = g * problem.group + Math.floor(r / n);
-      const first = offset + b * strides[0] + h * strides[1] + (r % n) * strides[2] + key0 * strides[3];
+      const [h, i] = place(problem, b, g, r0 + x);
+      const first = offset + b * strides[0] + h * strides[1] + i * strides[2] + key0 * strides[3];
       let at = seen.get(first);
       if (at === undefined) {
         at = next;
@@ -126,29 +139,15 @@ export class RowStage {
     for (let x = count; x % 4; x++) pointers[x] = pointers[x - 1];
   }
 
-  #copy({ arena, kernels }: Engine, at: number, first: number, length: number): void {
+  #copy(engine: Engine, at: number, first: number, length: number): void {
     const { dtype, strides } = this.#view;
-    const data = elements(this.#view);
-    const step = strides[3];
-    const packed = step === 1 || length === 1;
-    if (dtype === "bool") {
-      const out = arena.u8(at, length);
-      if (packed) out.set((data as Uint8Array).subarray(first, first + length));
-      else this.#gather(out, first, step);
-    } else if (packed && dtype === "float32") {
-      arena.f32(at, length).set((data as Float32Array).subarray(first, first + length));
-    } else if (packed && (dtype === "float16" || dtype === "bfloat16")) {
-      // The words go to the end of their row, decoding runs ahead of what it overwrites.
-      const words = at + this.#pitch * 4 - ((length * 2 + 15) & ~15);
-      arena.u16(words, length).set((data as Uint16Array).subarray(first, first + length));
-      if (dtype === "float16") kernels.convert_f16_f32(words, at, length);
-      else kernels.convert_bf16_f32(words, at, length);
-    } else {
-      this.#gather(arena.f32(at, length), first, step);
+    if (dtype !== "bool") {
+      stageRows(engine, { at, rows: 1 }, { ...this.#view, shape: [1, 1, 1, length] }, first, 1, 0);
+      return;
     }
-  }
-  #gather(out: Uint8Array | Float32Array, first: number, step: number): void {
-    const read = elementReader(this.#view);
-    for (let j = 0; j < out.length; j++) out[j] = read(first + j * step);
+    const out = engine.arena.u8(at, length);
+    const data = elements(this.#view) as Uint8Array;
+    if (strides[3] === 1) out.set(data.subarray(first, first + length));
+    else for (let j = 0; j < length; j++) out[j] = data[first + j * strides[3]];
   }
 }

@@ -55,10 +55,10 @@ export function stageRows(
   const target = stage.at + to * width * 4;
   const n = count * width;
   if (column === 1 && source.dtype === "float32") {
-    copyRows(arena.floats, target >> 2, elements(source) as Float32Array, first, row, width, count);
+    copyRows(arena.floats, target >> 2, width, elements(source) as Float32Array, first, row, width, count);
   } else if (column === 1 && (source.dtype === "float16" || source.dtype === "bfloat16")) {
     const words = stage.at + stage.rows * width * 4 + 64;
-    copyRows(arena.u16(words, n), 0, elements(source) as Uint16Array, first, row, width, count);
+    copyRows(arena.u16(words, n), 0, width, elements(source) as Uint16Array, first, row, width, count);
     if (source.dtype === "float16") kernels.convert_f16_f32(words, target, n);
     else kernels.convert_bf16_f32(words, target, n);
   } else {
@@ -71,39 +71,22 @@ export function stageRows(
   }
 }
 
-function copyRows<T extends Float32Array | Uint16Array>(
-  out: T,
-  at: number,
+/** `rows` of `width` elements from `at` on, `step` apart, to where they are `toStep` apart from `to` on. */
+export function copyRows<T extends Float32Array | Uint16Array>(
+  target: T,
+  to: number,
+  toStep: number,
   data: T,
-  first: number,
-  row: number,
-  width: number,
-  count: number,
-): void {
-  if (row === width || count === 1) {
-    out.set(data.subarray(first, first + count * width), at);
-    return;
-  }
-  for (let i = 0; i < count; i++, first += row) {
-    for (let d = 0; d < width; d++) out[at++] = data[first + d];
-  }
-}
-
-/** The way back: dense rows of `width` from element `at` → rows `step` apart from element `first`. */
-export function scatterRows(
-  out: Float32Array,
-  first: number,
-  step: number,
-  dense: Float32Array,
   at: number,
+  step: number,
   width: number,
   rows: number,
 ): void {
-  if (step === width) {
-    out.set(dense.subarray(at, at + rows * width), first);
+  if (rows === 1 || (step === width && toStep === width)) {
+    target.set(data.subarray(at, at + rows * width), to);
     return;
   }
-  for (let i = 0; i < rows; i++, first += step) {
-    for (let e = 0; e < width; e++) out[first + e] = dense[at++];
+  for (let i = 0; i < rows; i++, to += toStep, at += step) {
+    for (let e = 0; e < width; e++) target[to + e] = data[at + e];
   }
 }

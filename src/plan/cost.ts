@@ -63,10 +63,10 @@ export interface Cost {
 }
 
 /**
- * Seconds: a flop of the tiles, a softmax element, a byte from L2 and from memory, a word of K or V to be packed, of Q
+ * Flops of the tiles a second; seconds: a softmax element, a byte from L2 and from memory, a word of K or V to be packed, of Q
  * or O to be copied in or out, a chunk × panel.
  */
-const FLOP = 1 / 54e9;
+const FLOPS = 54e9;
 const ELEMENT = 0.6e-9;
 const L2_BYTE = 1 / 1000e9;
 const MEMORY_BYTE = 1 / 200e9;
@@ -76,7 +76,7 @@ const CALL = 2e-6;
 
 /** Seconds that the tiles compute on a pair of w words. */
 export function pairTime(w: number): number {
-  return 2 * w * FLOP + ELEMENT;
+  return 2 * w / FLOPS + ELEMENT;
 }
 
 /** Columns of V as the kernels hold them. */

@@ -3,16 +3,12 @@
  * works under every content security policy and in workerd.
  */
 
-// (module (func (drop (v128.const i32x4 0 0 0 0))))
-const SIMD = [
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 23, 1, 21, 0, 253, 12],
-  ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-  ...[26, 11],
-];
+// (module (type (func (param v128))))
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 123, 0];
 // (module (func (param v128) (drop (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0)))))
 const RELAXED = [
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 1, 123, 0, 3, 2, 1, 0, 10, 14, 1, 12, 0],
-  ...[32, 0, 32, 0, 32, 0, 253, 133, 2, 26, 11],
+  ...SIMD,
+  ...[3, 2, 1, 0, 10, 14, 1, 12, 0, 32, 0, 32, 0, 32, 0, 253, 133, 2, 26, 11],
 ];
 
 function validates(bytes: number[]): boolean {
