@@ -6,7 +6,7 @@
  */
 import { oneOf } from "./check.ts";
 import { BYTES } from "./dtype.ts";
-import { describe, integers, sizeOf } from "./tensor.ts";
+import { describe, lengths, sizeOf } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
 
 /** What a {@link RuntimeTensor} holds; 16-bit floats are words. */
@@ -40,13 +40,7 @@ export class RuntimeTensor {
   /** @internal `arena` has none once the runtime is closed. */
   constructor(arena: () => Arena | undefined, shape: ArrayLike<number>, dtype: RuntimeDType = "float32") {
     this.dtype = oneOf("dtype", dtype, DTYPES);
-    if (shape === null || typeof shape?.length !== "number") {
-      throw new TypeError(`shape: expected an array of numbers, got ${describe(shape)}`);
-    }
-    this.shape = integers("shape", shape);
-    if (this.shape.some((n) => n < 0)) {
-      throw new RangeError(`shape: expected lengths ≥ 0, got [${this.shape}]`);
-    }
+    this.shape = lengths("shape", shape);
     this.#arena = arena;
     this.#length = sizeOf(this.shape);
     const bytes = this.#length * BYTES[dtype];

@@ -109,15 +109,7 @@ export function view(name: string, input: TensorInput): View {
   // The 16-bit words are what the kernels read.
   if (array === "Float16Array") data = new Uint16Array(data.buffer, data.byteOffset, data.length);
 
-  const dims = input.shape ?? input.dims;
-  if (dims === undefined || typeof dims.length !== "number") {
-    throw new TypeError(`${name}.shape: expected an array of numbers, got ${describe(dims)}`);
-  }
-  const shape = integers(`${name}.shape`, dims);
-  if (shape.length > MAX_RANK) {
-    throw new RangeError(`${name}.shape: expected at most ${MAX_RANK} axes, got ${shape.length}`);
-  }
-  if (shape.some((n) => n < 0)) throw new RangeError(`${name}.shape: expected lengths ≥ 0, got [${shape}]`);
+  const shape = lengths(`${name}.shape`, input.shape ?? input.dims);
   const strides = input.strides ? integers(`${name}.strides`, input.strides) : rowMajor(shape);
   if (strides.length !== shape.length) {
     throw new RangeError(`${name}.strides: expected ${shape.length} strides, got ${strides.length}`);
@@ -128,6 +120,19 @@ export function view(name: string, input: TensorInput): View {
   }
   checkExtent(name, data.length, shape, strides, offset);
   return { data, dtype, shape, strides, offset, resident };
+}
+
+/** A shape. */
+export function lengths(name: string, dims: ArrayLike<number | bigint> | undefined): number[] {
+  if (typeof dims?.length !== "number") {
+    throw new TypeError(`${name}: expected an array of numbers, got ${describe(dims)}`);
+  }
+  const shape = integers(name, dims);
+  if (shape.length > MAX_RANK) {
+    throw new RangeError(`${name}: expected at most ${MAX_RANK} axes, got ${shape.length}`);
+  }
+  if (shape.some((n) => n < 0)) throw new RangeError(`${name}: expected lengths ≥ 0, got [${shape}]`);
+  return shape;
 }
 
 /** What the indices of a view point into. */

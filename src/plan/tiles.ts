@@ -52,6 +52,11 @@ export function chooseTiles(shape: Shape, caches: Caches): Tiles {
       if (block >= chunkRows) break;
     }
   };
+  const masked = left < Infinity || right < Infinity || staged > 0;
+  // All at once where it fits half of L2: nothing is cheaper, and a search takes 0.8 ms of a cold start.
+  if (!masked && (all + rows) * width <= caches.l2 / 2) {
+    return { br: Math.min(BC, rows), chunkRows: rows, panelKeys: all };
+  }
   let last = 0;
   for (const bytes of PANELS) {
     const panelKeys = Math.min(all, whole((bytes || caches.l2 / 2) / width));
@@ -60,7 +65,7 @@ export function chooseTiles(shape: Shape, caches: Caches): Tiles {
   }
   // A panel that holds all keys is packed whole, smaller ones only as far as a row of the chunk sees; and where bias or
   // masks lie ready, fewer keys leave room for more rows. A step that sees little of a tall chunk wants a lower one.
-  if (left < Infinity || right < Infinity || staged > 0) {
+  if (masked) {
     for (let keys = BC; keys < all && keys * width <= PANELS[0]; keys *= 2) weigh(keys);
     const { panelKeys } = best as unknown as Tiles;
     for (let most = BC; most < rows; most *= 2) weigh(panelKeys, most);
