@@ -23,9 +23,17 @@ export async function probe({ workerUrl } = {}) {
   };
 }
 
-const RECIPES = ["int12", "int8", { version: "1" }, { version: "2" }, {
-  version: "2++",
-}, { version: "3" }];
+const LOW_BITS = { qk: "int4", granularity: "token", rounding: "half-even", smoothQ: false };
+/** What the kernels compute: integers, K as nibbles, V in E4M3. */
+const RECIPES = [
+  ...["int12", "int8"],
+  { ...LOW_BITS, pv: "int12", smoothV: true, pScale: "tile", vScale: "tile" },
+  { ...LOW_BITS, pv: "float32/fp8" },
+];
+const ORACLE_RECIPES = [
+  ...RECIPES,
+  ...[{ version: "1" }, { version: "2" }, { version: "2++" }, { version: "3" }],
+];
 
 const INT7 = {
   ...{ qk: "int7", pv: "int7", granularity: "token", rounding: "half-even" },
@@ -49,7 +57,7 @@ async function hashes() {
       kernels.push(rt.sync.scores(q, k, { ...plain, lse: false }));
     }
     if (n % 4 === 1) {
-      kernels.push(...quantised(attention, q, k, v, plain, RECIPES[(n >> 2) % 2]));
+      kernels.push(...quantised(attention, q, k, v, plain, RECIPES[(n >> 2) % RECIPES.length]));
     }
 
     const exact = reference.attention(q, k, v, options);
@@ -57,7 +65,9 @@ async function hashes() {
     const gradients = reference.attentionBackward(q, k, v, exact.out, exact.lse, dOut, options);
     oracle.push(...Object.values(exact), ...Object.values(gradients));
     if (n % 4 === 1) {
-      oracle.push(...quantised(reference.attention, q, k, v, plain, RECIPES[(n >> 2) % RECIPES.length]));
+      oracle.push(
+        ...quantised(reference.attention, q, k, v, plain, ORACLE_RECIPES[(n >> 2) % ORACLE_RECIPES.length]),
+      );
     }
   }
   rt.close();
