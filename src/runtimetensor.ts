@@ -1,6 +1,6 @@
 /**
- * Tensors that live in a runtime's linear memory: what is written once and attended to often costs no copy at each
- * call, and rows that lie as the kernels read them are packed from where they are.
+ * Tensors that live in a runtime's linear memory: written once, attended to often. Rows that lie as the kernels
+ * read them are packed from where they are (stage.ts says which), others are staged like a caller's array.
  *
  * Memory that grows ends every view of it, so that callers get copies, and a view is made anew at each use.
  */
@@ -90,7 +90,10 @@ export class RuntimeTensor {
     return new (this.dtype === "float32" ? Float32Array : Uint16Array)(memory.buffer, at, length).slice();
   }
 
-  /** Gives its memory back to the runtime. Freeing twice is fine, as is closing the runtime without. */
+  /**
+   * Gives its memory back to the runtime; not before the promises of calls that read it have settled. Freeing twice is
+   * fine, as is closing the runtime without.
+   */
   free(): void {
     this.#arena()?.unpin(this.#at);
     this.#at = -1;

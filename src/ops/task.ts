@@ -1,7 +1,7 @@
 /** The record of assembly/ops/task.ts, written from here: one 4-byte word a field, in this order. */
 
 const FLOAT = 1;
-/** Names as identifiers, not as strings: the build may shorten them (tools/shortnames.js), 0.3 kB. */
+/** Names as identifiers, not as strings: the build may shorten them (tools/shortnames.js), 0.13 kB. */
 const FIELDS = {
   ...{ q_p: 0, k_p: 0, v_p: 0, poison_p: 0, bounds_p: 0, m_p: 0, l_p: 0, o_p: 0, scratch_p: 0 },
   ...{ rows: 0, D: 0, strips: 0, key0: 0, keys: 0, flags: 0, c: FLOAT, scale: FLOAT, softcap: FLOAT },
