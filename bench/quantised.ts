@@ -7,7 +7,7 @@
  */
 import { forward } from "../src/ops/forward.ts";
 import type { AttentionOptions } from "../src/options.ts";
-import { type Precision, sage } from "../src/precision.ts";
+import { type Precision, type Recipe, sage } from "../src/precision.ts";
 import { createProblem, keyRange } from "../src/problem.ts";
 import { forward as reference } from "../src/reference/attention.ts";
 import { FLOAT32, FLOAT64 } from "../src/verify/arithmetic.ts";
@@ -15,7 +15,6 @@ import { forwardBounds } from "../src/verify/bounds.ts";
 import { quantised } from "../src/verify/quantisation.ts";
 import { deterministicFull as deterministic, relaxedFull as relaxed } from "../src/wasm/full.ts";
 import { type Engine, instantiate } from "../src/wasm/load.ts";
-import { TABLE } from "../src/wasm/table.ts";
 import { type BenchCase, interleave, printRows } from "./harness.ts";
 import { gaussian } from "./inputs.ts";
 import { integerTileCases } from "./quantisedtiles.ts";
@@ -71,14 +70,8 @@ function forwardCase(engine: Engine, shape: Shape, [label, precision]: [string, 
     flops: 4 * D * H * pairs,
     run: () => forward(engine, problem),
     check: () => {
-      const { out, kernels } = forward(engine, problem);
-      // Tiles of bytes and nibbles stand in for those of 16-bit lanes, those of float32 where P isn't coded.
-      const replaced = new Set<string>([...kernels].map((op) => op.replace(/i[48]_4x\d+/, "i16_4x16")));
-      const plain = problem.precision?.pv.startsWith("float32");
-      if (plain) ["pv_i16_4x16", "softmax_i16_4x64"].forEach((op) => replaced.add(op));
-      const names = [...kernels].flatMap((op) => [op, ...tilesOf(op)])
-        .concat(plain ? ["softmax_f32_4x64", "pv_f32_4x8"] : []);
-      ran.set(name, names.filter((op) => !replaced.has(op) || kernels.has(op as never)));
+      const { out } = forward(engine, problem);
+      ran.set(name, exportsOf(problem.precision, engine.name === "relaxed"));
       const rows = [0, N >> 1, N - 1];
       const head = (t: typeof q) => ({ ...t, shape: [1, 1, N, D], offset: (H - 1) * N * D });
       const last = (H - 1) * N * D;
@@ -107,8 +100,19 @@ function forwardCase(engine: Engine, shape: Shape, [label, precision]: [string, 
   };
 }
 
-function tilesOf(op: string): string[] {
-  return TABLE.filter((row) => row.op === (op === "forward_f32" ? "forward" : op)).map((row) => row.simd);
+/** The fused forward of a recipe and its tiles (src/ops/quantised.ts, assembly/ops/quantised.ts). */
+function exportsOf(recipe: Recipe | null, relaxed: boolean): string[] {
+  if (recipe === null) return ["forward_f32", "qk_f32_4x8", "softmax_f32_4x64", "pv_f32_4x8"];
+  const { qk, pv } = recipe;
+  const bytes = (type: string) => relaxed && type === "int7";
+  return [
+    "forward_i16",
+    ...(qk === "int4" ? ["unpack_i4", "qk_i4_4x32"] : [bytes(qk) ? "qk_i8_4x16" : "qk_i16_4x16"]),
+    ...(pv === "float32/fp8" ? ["unpack_v_e4m3"] : []),
+    ...(pv.startsWith("float32")
+      ? ["softmax_f32_4x64", "pv_f32_4x8"]
+      : ["softmax_i16_4x64", bytes(pv) ? "pv_i8_4x16" : "pv_i16_4x16"]),
+  ];
 }
 
 const flags = process.argv.slice(2);

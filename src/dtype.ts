@@ -64,7 +64,12 @@ export function decodeFloat16(h: number): number {
 
 /** number → float16 word, to nearest even; NaN becomes the quiet NaN 0x7e00. */
 export function encodeFloat16(x: number): number {
-  return encode(x, 10, 15);
+  return encodeFloat(x, 10, 15);
+}
+
+/** number → the nearest float16. */
+export function roundFloat16(x: number): number {
+  return decodeFloat16(encodeFloat16(x));
 }
 
 /** bfloat16 word → number, exact. */
@@ -74,13 +79,17 @@ export function decodeBFloat16(b: number): number {
 
 /** number → bfloat16 word, to nearest even, without rounding twice through float32. */
 export function encodeBFloat16(x: number): number {
-  return encode(x, 7, 127);
+  return encodeFloat(x, 7, 127);
 }
 
-/** number → sign, exponent of this bias, `bits` of mantissa. */
-function encode(x: number, bits: number, bias: number): number {
-  const infinity = (2 * bias + 1) << bits;
-  if (x !== x) return infinity | (1 << (bits - 1));
+/** number → sign in bit 15, exponent of this bias, `bits` of mantissa; what is beyond `most` becomes it. */
+export function encodeFloat(
+  x: number,
+  bits: number,
+  bias: number,
+  most: number = (2 * bias + 1) << bits,
+): number {
+  if (x !== x) return most | (1 << (bits - 1));
   word.setFloat64(0, x);
   const high = word.getUint16(0);
   // 2^e ≤ |x|, or the least exponent, whose units subnormals count.
@@ -89,11 +98,11 @@ function encode(x: number, bits: number, bias: number): number {
   word.setUint16(0, (1023 + bits - e) << 4);
   const units = roundEven(Math.abs(x) * word.getFloat64(0));
   // A normal has 2^bits ≤ units ≤ 2^(bits + 1): its first bit, or the carry, counts up the exponent.
-  return (high & 0x8000) | Math.min(((e + bias - 1) << bits) + units, infinity);
+  return (high & 0x8000) | Math.min(((e + bias - 1) << bits) + units, most);
 }
 
-/** Nearest integer, ties to even, of 0 ≤ x < 2^52. */
-function roundEven(x: number): number {
+/** Nearest integer, ties to even, of |x| < 2^52. */
+export function roundEven(x: number): number {
   const r = Math.round(x);
-  return r - x === 0.5 && r & 1 ? r - 1 : r;
+  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }

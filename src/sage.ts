@@ -76,11 +76,6 @@ export function sage(options: SageOptions = {}): Recipe {
   if (options === null || typeof options !== "object" || Array.isArray(options)) {
     throw new TypeError(`precision: expected a record, got ${describe(options)}`);
   }
-  for (const name of Object.keys(options)) {
-    if (!FIELDS.has(name)) {
-      throw new TypeError(`precision.${name}: no such field; there are ${[...FIELDS].join(", ")}`);
-    }
-  }
   const version = VERSIONS[
     oneOf("precision.version", options.version ?? "2", ["1", "2", "2++", "3"] as const)
   ];
@@ -97,7 +92,7 @@ export function sage(options: SageOptions = {}): Recipe {
       `precision.${name}: expected "${whole}" with accumulator "${accumulator}", which runs on from tile to tile, got "tile"`,
     );
   }
-  return {
+  const recipe: Recipe = {
     qk,
     granularity: granularity(options.granularity ?? version.granularity),
     rounding: oneOf("precision.rounding", options.rounding ?? "half-away", ["half-away", "half-even"]),
@@ -112,12 +107,15 @@ export function sage(options: SageOptions = {}): Recipe {
     blockK: rows("precision.blockK", options.blockK ?? 64),
     warpQ: rows("precision.warpQ", options.warpQ ?? 32),
   };
+  for (const name of Object.keys(options)) {
+    if (name !== "version" && !Object.hasOwn(recipe, name)) {
+      throw new TypeError(
+        `precision.${name}: no such field; there are version, ${Object.keys(recipe).join(", ")}`,
+      );
+    }
+  }
+  return recipe;
 }
-
-const FIELDS: ReadonlySet<string> = new Set<keyof SageOptions>([
-  ...["version", "qk", "granularity", "rounding", "smoothK", "smoothQ", "smoothV"] as const,
-  ...["pv", "pScale", "vScale", "accumulator", "blockQ", "blockK", "warpQ"] as const,
-]);
 
 function granularity(input: unknown): Recipe["granularity"] {
   const name = "precision.granularity";

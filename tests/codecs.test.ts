@@ -3,7 +3,8 @@
  * values come from the tables of the OCP specifications, written out here, not from the formula of the source.
  */
 import { describe, expect, test } from "vitest";
-import { E2M1, E4M3, E5M2, type MiniFloat, roundEven } from "../src/codecs.ts";
+import { E2M1, E4M3, E5M2, type MiniFloat } from "../src/codecs.ts";
+import { roundEven } from "../src/dtype.ts";
 import { step } from "./support/bigfloat.ts";
 
 /** The non-negative finite numbers of a format, in order: subnormals, then 2^e·(1 + m/2^bits). */

@@ -71,7 +71,10 @@ export function pack_k_f32(src_p: usize, ld: i32, rows: i32, D: i32, dst_p: usiz
   }
 }
 
-/** `row0` is the row of the panel that src_p's first row becomes: a panel may arrive in slices. */
+/**
+ * `row0` is the row of the panel that src_p's first row becomes: a panel may arrive in slices. Returns what max_bits_f32
+ * does, of the rows before `mul`: the pass is bound by memory, and one in place of two.
+ */
 export function pack_v_f32(
   src_p: usize,
   ld: i32,
@@ -80,8 +83,11 @@ export function pack_v_f32(
   dst_p: usize,
   row0: i32,
   mul: f32,
-): void {
+): i32 {
   const m = f32x4.splat(mul);
+  const magnitude = i32x4.splat(0x7fffffff);
+  let top = i32x4.splat(0);
+  let last: i32 = 0;
   const whole = E >> 3;
   const tail = E & 7;
   const tile = (<usize> ((E + 7) >> 3)) << 11;
@@ -89,18 +95,30 @@ export function pack_v_f32(
     let src = src_p;
     let dst = dst_p + (<usize> (i >> 6)) * tile + ((<usize> (i & 63)) << 5);
     for (let n: i32 = 0; n < whole; n++) {
-      v128.store(dst, f32x4.mul(v128.load(src), m));
-      v128.store(dst, f32x4.mul(v128.load(src, 16), m), 16);
+      const a = v128.load(src), b = v128.load(src, 16);
+      top = i32x4.max_s(top, i32x4.max_s(v128.and(a, magnitude), v128.and(b, magnitude)));
+      v128.store(dst, f32x4.mul(a, m));
+      v128.store(dst, f32x4.mul(b, m), 16);
       src += 32;
       dst += 2048;
     }
     if (tail) {
       for (let c: i32 = 0; c < 8; c++) {
-        store<f32>(dst + ((<usize> c) << 2), c < tail ? load<f32>(src + ((<usize> c) << 2)) * mul : 0);
+        const at = src + ((<usize> c) << 2);
+        if (c < tail) last = max(last, load<i32>(at) & 0x7fffffff);
+        store<f32>(dst + ((<usize> c) << 2), c < tail ? load<f32>(at) * mul : 0);
       }
     }
     src_p += (<usize> ld) << 2;
   }
+  return largest(top, last);
+}
+
+function largest(a: v128, last: i32): i32 {
+  return max(
+    max(max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1)), last),
+    max(i32x4.extract_lane(a, 2), i32x4.extract_lane(a, 3)),
+  );
 }
 
 /**
@@ -125,9 +143,5 @@ export function max_bits_f32(src_p: usize, ld: i32, rows: i32, E: i32): i32 {
     }
     src_p += (<usize> ld) << 2;
   }
-  a = i32x4.max_s(a, b);
-  return max(
-    max(max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1)), last),
-    max(i32x4.extract_lane(a, 2), i32x4.extract_lane(a, 3)),
-  );
+  return largest(i32x4.max_s(a, b), last);
 }

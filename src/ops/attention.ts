@@ -9,6 +9,7 @@ import { elementReader, fromFloat64 } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 import { type ForwardOptions, forwardSteps } from "./forward.ts";
 import { unsupportedRecipe } from "./quantised.ts";
+import { elementAt } from "./stage.ts";
 import { finish } from "./steps.ts";
 
 const LOG2E = 1.4426950408889634;
@@ -95,7 +96,7 @@ function meanOfValues(problem: Problem, b: number, g: number): Float64Array {
   const read = elementReader(v);
   const row = new Float64Array(E);
   for (let j = 0; j < stored; j++) {
-    const at = v.offset + b * v.strides[0] + g * v.strides[1] + (keyStart[b] + j) * v.strides[2];
+    const at = elementAt(v, b, g, keyStart[b] + j);
     for (let e = 0; e < E; e++) row[e] += read(at + e * v.strides[3]);
   }
   return row.map((sum) => stored === 0 ? 0 : sum / stored);

@@ -68,13 +68,14 @@ function* attendHead(
   g: number,
   options: ForwardOptions,
 ): Generator<number, void> {
-  yield* call.enter(b, g);
+  const before = call.enter(b, g);
+  if (before) yield* before;
   const rows = problem.queryLength[b] * problem.group;
   const end = problem.keyLength[b];
-  const whole = end <= call.keys ? loadWhole(call, b, g, end) : null;
+  const whole = end <= call.buffers.keys ? loadWhole(call, b, g, end) : null;
   const scale = whole ? whole.scale : yield* scaleOf(call, problem, b, g);
-  for (let r0 = 0; r0 < rows; r0 += call.rows) {
-    const count = Math.min(call.rows, rows - r0);
+  for (let r0 = 0; r0 < rows; r0 += call.buffers.rows) {
+    const count = Math.min(call.buffers.rows, rows - r0);
     const span = call.loadRows(b, g, r0, count);
     const panels = whole ? [] : panelsOf(call, problem, b, g, r0, count, span);
     if (whole) call.attend(b, g, r0, count, 0, end, whole.poisoned, FIRST);
@@ -104,10 +105,11 @@ function* attendHead(
 
 /** The scores of all rows that read key head g of batch b. */
 function* scoresOfHead(call: ForwardCall, problem: Problem, b: number, g: number): Generator<number, void> {
-  yield* call.enter(b, g);
+  const before = call.enter(b, g);
+  if (before) yield* before;
   const rows = problem.queryLength[b] * problem.group;
-  for (let r0 = 0; r0 < rows; r0 += call.rows) {
-    const count = Math.min(call.rows, rows - r0);
+  for (let r0 = 0; r0 < rows; r0 += call.buffers.rows) {
+    const count = Math.min(call.buffers.rows, rows - r0);
     const span = call.loadRows(b, g, r0, count);
     for (const [key0, last] of panelsOf(call, problem, b, g, r0, count, span)) {
       call.loadKeys(b, g, key0, last);
@@ -132,8 +134,8 @@ function panelsOf(
   if (blocks) ranges = blockRanges(problem, blocks, b, g, r0, count, ranges);
   const panels: [number, number][] = [];
   for (const [start, stop] of ranges) {
-    for (let key0 = start; key0 < stop; key0 += call.keys) {
-      panels.push([key0, Math.min(stop, key0 + call.keys)]);
+    for (let key0 = start; key0 < stop; key0 += call.buffers.keys) {
+      panels.push([key0, Math.min(stop, key0 + call.buffers.keys)]);
     }
   }
   return panels;

@@ -9,9 +9,13 @@ import type { Problem } from "../problem.ts";
 import type { View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 import { finiteBits } from "./panel.ts";
-import { type Stage, stageRows } from "./stage.ts";
+import { elementAt, type Stage, stageRows } from "./stage.ts";
 
-const TINY = 2 ** -28;
+/** Whether Q may have to be halved. */
+export function tiny(scale: number): boolean {
+  return scale !== 0 && Math.abs(scale) < 2 ** -28;
+}
+
 /** Slices between two yields, ≈ 1 ms. */
 const SLICES = 16;
 
@@ -23,7 +27,6 @@ export function* halvings(
   g: number,
   stage: Stage,
 ): Generator<number, number> {
-  if (problem.scale === 0 || Math.abs(problem.scale) >= TINY) return 0;
   const { q, k, D, group, queryStart, keyStart, queryLength, keyLength } = problem;
   let queries = 0;
   for (let h = g * group; h < (g + 1) * group; h++) {
@@ -43,12 +46,11 @@ function* exponent(
   start: number,
   rows: number,
 ): Generator<number, number> {
-  const { strides, offset, shape: [, , , D] } = source;
-  const first = offset + b * strides[0] + h * strides[1] + start * strides[2];
+  const D = source.shape[3];
   let bits = 0, slices = 0;
   for (let i = 0; i < rows; i += stage.rows) {
     const count = Math.min(stage.rows, rows - i);
-    stageRows(engine, stage, source, first + i * strides[2], count, 0);
+    stageRows(engine, stage, source, elementAt(source, b, h, start + i), count, 0);
     bits = Math.max(bits, finiteBits(engine, stage.at, D, count));
     if (++slices % SLICES === 0) yield 0;
   }

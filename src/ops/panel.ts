@@ -8,7 +8,8 @@
 import type { Problem } from "../problem.ts";
 import type { View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
-import { inPlace, type Stage, stageRows } from "./stage.ts";
+import type { Buffers } from "./buffers.ts";
+import { bring, elementAt, inPlace, stageRows } from "./stage.ts";
 
 /** Bits of float32 +∞ and of 2^88. */
 const INFINITE = 0x7f800000;
@@ -24,105 +25,95 @@ export interface Panel {
   readonly keys: number;
 }
 
-/** Packs K of keys start … end of (b, g). */
-export function loadKeys(
-  engine: Engine,
-  problem: Problem,
-  panel: Panel,
-  stage: Stage,
-  b: number,
-  g: number,
-  start: number,
-  end: number,
-): void {
-  const { D, k } = problem;
-  eachSlice(engine, problem, k, stage, b, g, start, end, (j, count, at) => {
-    engine.kernels.pack_k_f32(at, D, count, D, panel.k + (j - start) * D * 4);
-  });
-}
+/** A call's tensors on their way into its buffers. */
+export class Panels {
+  protected readonly engine: Engine;
+  protected readonly problem: Problem;
+  readonly buffers: Buffers;
+  /** Those of the problem, or copies in linear memory. */
+  protected readonly q: View;
+  protected readonly k: View;
+  protected readonly v: View;
 
-/** Packs V of keys start … end of (b, g), times `mul`. Returns whether some tile is poisoned, and V's largest bits. */
-export function loadValues(
-  engine: Engine,
-  problem: Problem,
-  panel: Panel,
-  stage: Stage,
-  b: number,
-  g: number,
-  start: number,
-  end: number,
-  mul: number,
-): { poisoned: boolean; bits: number } {
-  const { kernels, arena } = engine;
-  const { E, v } = problem;
-  if (E === 0) return { poisoned: false, bits: 0 };
-  const strips = (E + 7) >> 3;
-  let poisoned = false;
-  let bits = 0;
-  const marks = arena.i32(panel.poison, (panel.keys >> 6) + 1);
-  marks.fill(0);
-  eachSlice(engine, problem, v, stage, b, g, start, end, (j, count, at) => {
-    const found = kernels.max_bits_f32(at, E, count, E);
-    if (found >= INFINITE) {
-      poisoned = true;
-      for (let x = 0; x < count; x += 64) {
-        const rows = Math.min(64, count - x);
-        const tile = kernels.max_bits_f32(at + x * E * 4, E, rows, E);
-        marks[(j - start + x) >> 6] = tile >= INFINITE ? 1 : 0;
+  constructor(engine: Engine, problem: Problem, buffers: Buffers) {
+    this.engine = engine;
+    this.problem = problem;
+    this.buffers = buffers;
+    this.q = bring(engine, problem.q);
+    this.k = bring(engine, problem.k);
+    this.v = bring(engine, problem.v);
+  }
+
+  /** Packs K of keys start … end of (b, g). */
+  loadKeys(b: number, g: number, start: number, end: number): void {
+    const { engine: { kernels }, problem: { D }, buffers: { panel } } = this;
+    this.eachSlice(this.k, b, g, start, end, (j, count, at) => {
+      kernels.pack_k_f32(at, D, count, D, panel.k + (j - start) * D * 4);
+    });
+  }
+
+  /** Packs V of keys start … end of (b, g), times `mul`. Returns whether some tile is poisoned, and V's largest bits. */
+  loadValues(
+    b: number,
+    g: number,
+    start: number,
+    end: number,
+    mul: number,
+  ): { poisoned: boolean; bits: number } {
+    const { engine, problem: { E }, buffers: { panel, strips } } = this;
+    const { kernels, arena } = engine;
+    let poisoned = false;
+    let bits = 0;
+    this.eachSlice(this.v, b, g, start, end, (j, count, at) => {
+      const tile = (j - start) >> 6;
+      const found = kernels.pack_v_f32(at, E, count, E, panel.v + tile * strips * 2048, 0, mul);
+      if (found >= INFINITE) {
+        const marks = arena.i32(panel.poison, (panel.keys >> 6) + 1);
+        if (!poisoned) marks.fill(0);
+        poisoned = true;
+        for (let x = 0; x < count; x += 64) {
+          const rows = Math.min(64, count - x);
+          marks[tile + (x >> 6)] = kernels.max_bits_f32(at + x * E * 4, E, rows, E) >= INFINITE ? 1 : 0;
+        }
       }
+      bits = Math.max(bits, found >= INFINITE ? finiteBits(engine, at, E, count) : found);
+    });
+    return { poisoned, bits };
+  }
+
+  /** Bits of the largest finite |v| among keys start … end of (b, g), without packing. */
+  scanValues(b: number, g: number, start: number, end: number): number {
+    let bits = 0;
+    this.eachSlice(this.v, b, g, start, end, (_, count, at) => {
+      bits = Math.max(bits, finiteBits(this.engine, at, this.problem.E, count));
+    });
+    return bits;
+  }
+
+  /** Rows start … end of K or V of (b, g), slice after slice on the stage, or where they lie. */
+  protected eachSlice(
+    source: View,
+    b: number,
+    g: number,
+    start: number,
+    end: number,
+    f: (j: number, count: number, at: number) => void,
+  ): void {
+    const { engine, problem: { keyStart }, buffers: { stage } } = this;
+    if (source.shape[3] === 0) return;
+    const here = inPlace(engine, source);
+    for (let j = start; j < end; j += stage.rows) {
+      const count = Math.min(stage.rows, end - j);
+      const first = elementAt(source, b, g, keyStart[b] + j);
+      if (!here) stageRows(engine, stage, source, first, count, 0);
+      f(j, count, here ? here + first * 4 : stage.at);
     }
-    bits = Math.max(bits, found >= INFINITE ? finiteBits(engine, at, E, count) : found);
-    const tile = (j - start) >> 6;
-    kernels.pack_v_f32(at, E, count, E, panel.v + tile * strips * 2048, 0, mul);
-  });
-  return { poisoned, bits };
+  }
 }
 
-/** What V of (b, g) has to be multiplied by, from its largest finite value among keys start … end. */
+/** What V of (b, g) has to be multiplied by, from the bits of its largest finite value. */
 export function valueScale(bits: number): number {
   return bits >= LARGE ? V_SCALE : 1;
-}
-
-/** Bits of the largest finite |v| among keys start … end, without packing. */
-export function scanValues(
-  engine: Engine,
-  problem: Problem,
-  stage: Stage,
-  b: number,
-  g: number,
-  start: number,
-  end: number,
-): number {
-  const { E, v } = problem;
-  let bits = 0;
-  if (E === 0) return bits;
-  eachSlice(engine, problem, v, stage, b, g, start, end, (_, count, at) => {
-    bits = Math.max(bits, finiteBits(engine, at, E, count));
-  });
-  return bits;
-}
-
-/** Rows start … end of K or V of (b, g), slice after slice on the stage, or where they lie. */
-export function eachSlice(
-  engine: Engine,
-  { keyStart }: Problem,
-  source: View,
-  stage: Stage,
-  b: number,
-  g: number,
-  start: number,
-  end: number,
-  f: (j: number, count: number, at: number) => void,
-): void {
-  const { offset, strides } = source;
-  const head = offset + b * strides[0] + g * strides[1];
-  const here = inPlace(engine, source);
-  for (let j = start; j < end; j += stage.rows) {
-    const count = Math.min(stage.rows, end - j);
-    const first = head + (keyStart[b] + j) * strides[2];
-    if (!here) stageRows(engine, stage, source, first, count, 0);
-    f(j, count, here ? here + first * 4 : stage.at);
-  }
 }
 
 /** Bits of the largest finite |x| of staged rows; the common case, where all are finite, is the kernel's. */

@@ -22,9 +22,9 @@ import type { Engine } from "../wasm/load.ts";
 import { roundUp } from "../wasm/arena.ts";
 import type { ForwardOptions } from "./buffers.ts";
 import { ForwardCall } from "./call.ts";
-import { eachSlice } from "./panel.ts";
 import type { Span } from "./rows.ts";
 import { seenKeys } from "./seen.ts";
+import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
 
 const LOG2E = 1.4426950408889634;
@@ -60,7 +60,6 @@ export function unsupportedRecipe(recipe: Recipe): string | null {
 }
 
 export class QuantisedCall extends ForwardCall {
-  protected override readonly kernel = "forward_i16";
   readonly #options: ForwardOptions;
   readonly #recipe: Recipe;
   readonly #limits: { qk: number; v: number };
@@ -112,10 +111,6 @@ export class QuantisedCall extends ForwardCall {
     const { D, E, M } = problem;
     this.#bytes = bytes;
     const step = this.#step = !e4m3 ? null : recipe.vScale === "tile" ? this.buffers.strips * 32 : 0;
-    if (nibbles) this.result.kernels.add("qk_i4_4x32");
-    if (e4m3) this.result.kernels.add("unpack_v_e4m3");
-    if (bytes.qk) this.result.kernels.add("qk_i8_4x16");
-    if (bytes.v) this.result.kernels.add("pv_i8_4x16");
     const qk = integerLimit(recipe.qk as Parameters<typeof integerLimit>[0], D);
     const { p, v } = floats ? { p: 1, v: 1 } : valueLimits[recipe.pv as keyof typeof valueLimits];
     this.#plain = plain;
@@ -125,10 +120,10 @@ export class QuantisedCall extends ForwardCall {
     this.#limits = { qk, v };
     this.#scores = floats || problem.bias !== null || problem.softcap > 0 || problem.alibiSlopes !== null;
     const Ep = roundUp(E, 16);
-    const perRow = () => arena.alloc(this.rows * 4);
+    const perRow = () => arena.alloc(this.buffers.rows * 4);
     const own = this.#own = {
-      kUnit: arena.alloc(this.keys * 4),
-      vUnit: arena.alloc(this.keys / 64 * Ep * 4),
+      kUnit: arena.alloc(this.buffers.keys * 4),
+      vUnit: arena.alloc(this.buffers.keys / 64 * Ep * 4),
       unit: perRow(),
       shift: perRow(),
       c: perRow(),
@@ -167,7 +162,7 @@ export class QuantisedCall extends ForwardCall {
   }
 
   /** Means of K and V. */
-  override *enter(b: number, g: number): Generator<number, void> {
+  override *enter(b: number, g: number): Steps<void> {
     const seen = seenKeys(this.problem, b, g);
     this.#bad.clear();
     this.#left.clear();
@@ -183,12 +178,12 @@ export class QuantisedCall extends ForwardCall {
 
   /** Units of V's columns over all keys that count, E4M3's: the largest |v| counts as at least 448·2^−126. */
   *#headUnits(b: number, g: number): Generator<number, void> {
-    const { v, E } = this.problem;
+    const { E } = this.problem;
     const { arena, kernels } = this.engine;
     const { vUnit, meanV, seen } = this.#own;
     const width = roundUp(E, 8);
     arena.f32(vUnit, width).fill(448 * SMALLEST);
-    yield* this.#slices(v, b, g, (j, rows, at) => {
+    yield* this.#slices(this.v, b, g, (j, rows, at) => {
       kernels.column_max_f32(
         ...[at, E, rows, E, meanV, this.#seen ? seen + j : 0, vUnit] as const,
       );
@@ -197,14 +192,13 @@ export class QuantisedCall extends ForwardCall {
   }
 
   *#scan(b: number, g: number, seen: Uint8Array | null): Generator<number, void> {
-    const { k, v } = this.problem;
     const { smoothK, smoothV } = this.#recipe;
     this.#seen = seen;
     if (seen) this.engine.arena.u8(this.#own.seen, seen.length).set(seen);
-    yield* this.#means(k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
+    yield* this.#means(this.k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
     // What float32 does with V needs no mean: Σp·v = Σp·(v − v̄) + v̄·Σp.
     if (this.#plain) return;
-    yield* this.#means(v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
+    yield* this.#means(this.v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
   }
 
   /** Writes the means of x's columns to mean_p, if it isn't 0; keys with |x| of `large` bits or more are bad. */
@@ -238,17 +232,7 @@ export class QuantisedCall extends ForwardCall {
     const end = this.problem.keyLength[b];
     const step = Math.ceil(SCANNED / x.shape[3]);
     for (let first = 0; first < end; first += step) {
-      eachSlice(
-        this.engine,
-        this.problem,
-        x,
-        this.buffers.stage,
-        b,
-        g,
-        first,
-        Math.min(end, first + step),
-        f,
-      );
+      this.eachSlice(x, b, g, first, Math.min(end, first + step), f);
       yield 0;
     }
   }
@@ -262,13 +246,13 @@ export class QuantisedCall extends ForwardCall {
 
   override loadKeys(b: number, g: number, start: number, end: number): void {
     const { arena, kernels } = this.engine;
-    const { D, k } = this.problem;
-    const { stage, panel } = this.buffers;
+    const { D } = this.problem;
+    const { panel } = this.buffers;
     const own = this.#own;
     const row = roundUp(D, 2) * 2;
     const bytes = this.#bytes.qk;
     const codes = this.#codes;
-    eachSlice(this.engine, this.problem, k, stage, b, g, start, end, (j, rows, from) => {
+    this.eachSlice(this.k, b, g, start, end, (j, rows, from) => {
       const at = j - start;
       const to = codes || panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
@@ -286,14 +270,14 @@ export class QuantisedCall extends ForwardCall {
   override loadValues(b: number, g: number, start: number, end: number, scale: number) {
     if (this.#plain) return super.loadValues(b, g, start, end, scale);
     const { kernels } = this.engine;
-    const { E, v, keyLength } = this.problem;
-    const { stage, panel } = this.buffers;
+    const { E, keyLength } = this.problem;
+    const { panel } = this.buffers;
     const own = this.#own;
     const Ep = roundUp(E, 16);
     const bytes = this.#bytes.v, step = this.#step;
     // The units of a tile are those of all its keys, also of those that this chunk of rows doesn't see.
     const whole = Math.min(roundUp(end, 64), keyLength[b]);
-    eachSlice(this.engine, this.problem, v, stage, b, g, start, whole, (j, rows, from) => {
+    this.eachSlice(this.v, b, g, start, whole, (j, rows, from) => {
       const at = j - start;
       const e4m3 = step !== null;
       const to = panel.v + at * (e4m3 ? roundUp(E, 8) : bytes ? Ep : 2 * Ep);
@@ -308,6 +292,10 @@ export class QuantisedCall extends ForwardCall {
 
   override scanValues(b: number, g: number, start: number, end: number): number {
     return this.#plain ? super.scanValues(b, g, start, end) : 0;
+  }
+
+  protected override run(task: number): void {
+    this.engine.kernels.forward_i16(task);
   }
 
   override finish(b: number, g: number, r0: number, count: number, scale: number): void {

@@ -8,7 +8,7 @@
 import { keyRange, OPEN, type Problem } from "../problem.ts";
 import { elements, type View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
-import { stageRows } from "./stage.ts";
+import { elementAt, stageRows } from "./stage.ts";
 
 /** Keys that some row of a chunk may see: [lo, hi) and those below sink. */
 export interface Span {
@@ -117,13 +117,13 @@ export class RowStage {
     key0: number,
     keys: number,
   ): void {
-    const { strides, offset, dtype } = this.#view;
+    const { strides, dtype } = this.#view;
     const bytes = dtype === "bool" ? 1 : 4;
     const seen = new Map<number, number>();
     let next = this.#at;
     for (let x = 0; x < count; x++) {
       const [h, i] = place(problem, b, g, r0 + x);
-      const first = offset + b * strides[0] + h * strides[1] + i * strides[2] + key0 * strides[3];
+      const first = elementAt(this.#view, b, h, i) + key0 * strides[3];
       let at = seen.get(first);
       if (at === undefined) {
         at = next;

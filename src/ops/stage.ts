@@ -32,11 +32,26 @@ export function stageBytes(width: number): number {
  */
 const CACHED = 2 ** 21;
 
+/** Number of the first element of row i of (b, h). */
+export function elementAt({ offset, strides }: View, b: number, h: number, i: number): number {
+  return offset + b * strides[0] + h * strides[1] + i * strides[2];
+}
+
 /** Address of element 0 if rows of the view lie in this memory one after the other, as the kernels read them; or 0. */
 export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: View): number {
   if (resident?.memory !== arena.memory || resident.length > CACHED || dtype !== "float32") return 0;
   const width = shape[3];
   return strides[2] === width && (width === 1 || strides[3] === 1) ? resident.at : 0;
+}
+
+/** A small tensor in linear memory, with one copy in place of one a head; what is large stays where it is. */
+export function bring({ arena }: Engine, source: View): View {
+  const { data, dtype, resident } = source;
+  const { length } = data;
+  if (resident || length > SLICE || dtype !== "float32") return source;
+  const at = arena.alloc(length * 4);
+  arena.floats.set(data as Float32Array, at >> 2);
+  return { ...source, resident: { memory: arena.memory, at, length } };
 }
 
 /** Copies `count` rows of [·, ·, row, width] that start at element `first` to staged row `to`. */

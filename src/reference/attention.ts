@@ -16,8 +16,8 @@ import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
 import { exp } from "./math.ts";
-import { fillEmptyRow, outputs } from "./outputs.ts";
-import { addSink, logSumExp, reportedLse, type RowState, sinkOf } from "./row.ts";
+import { outputs } from "./outputs.ts";
+import type { RowState } from "./row.ts";
 import { forwardSage } from "./sage.ts";
 import { scores } from "./scores.ts";
 
@@ -63,16 +63,16 @@ export function forward(problem: Problem): AttentionResult {
   const x = new Float64Array(problem.M);
   const P = new Float64Array(problem.M);
   for (const head of heads(problem)) {
-    const sink = sinkOf(head);
     for (let i = 0; i < head.N; i++) {
       scores(head, i, 0, head.M, x);
-      const keys = rowState(x.subarray(0, head.M));
-      const all = addSink(keys, sink);
-      result.setLse(head, i, reportedLse(head, i, logSumExp(keys), logSumExp(all)));
       P.fill(0);
-      if (all.m === -Infinity) fillEmptyRow(head, result.row(head, i), P);
-      else attendRow(head, i, x, all, P, result.row(head, i));
-      result.setProbabilities(head, i, P);
+      result.store(
+        head,
+        i,
+        rowState(x.subarray(0, head.M)),
+        (out, all) => attend(head, i, x, all, P, out),
+        P,
+      );
     }
   }
   return result.finish();
@@ -88,7 +88,7 @@ function rowState(x: Float64Array): RowState {
 }
 
 /** P_i = exp(x_i − m)/l, dropped; O_i = P_i V. */
-function attendRow(
+function attend(
   head: Head,
   i: number,
   x: Float64Array,
@@ -96,8 +96,7 @@ function attendRow(
   P: Float64Array,
   out: Float64Array,
 ): void {
-  const { M, V } = head;
-  const { E } = head.problem;
+  const { M, V, problem: { E } } = head;
   for (let j = 0; j < M; j++) if (x[j] !== -Infinity) P[j] = exp(x[j] - m) / l;
   dropRow(head, i, 0, P);
   const block = new Float64Array(E);

@@ -22,37 +22,28 @@ export interface Groups {
 }
 
 export function groupsOfQ(granularity: Granularity, rows: number, { blockQ, warpQ }: Recipe): Groups {
-  const warps = Math.ceil(rows / blockQ) * Math.ceil(blockQ / warpQ);
+  if (granularity !== "warp" && granularity !== "thread") return runs(granularity, rows, blockQ);
   // A warp never reaches into the next block.
-  const warp = (i: number) =>
-    Math.floor(i / blockQ) * Math.ceil(blockQ / warpQ) + Math.floor((i % blockQ) / warpQ);
-  switch (granularity) {
-    case "tensor":
-      return { count: 1, of: () => 0 };
-    case "block":
-      return { count: Math.ceil(rows / blockQ), of: (i) => Math.floor(i / blockQ) };
-    case "warp":
-      return { count: warps, of: warp };
-    case "thread":
-      return { count: warps * 8, of: (i) => warp(i) * 8 + i % 8 };
-    case "token":
-      return { count: rows, of: (i) => i };
-  }
+  const warps = Math.ceil(blockQ / warpQ);
+  const warp = (i: number) => Math.floor(i / blockQ) * warps + Math.floor(i % blockQ / warpQ);
+  const count = Math.ceil(rows / blockQ) * warps;
+  if (granularity === "warp") return { count, of: warp };
+  return { count: count * 8, of: (i) => warp(i) * 8 + i % 8 };
 }
 
 export function groupsOfK(granularity: Granularity, rows: number, { blockK }: Recipe): Groups {
-  const blocks = Math.ceil(rows / blockK);
-  switch (granularity) {
-    case "tensor":
-      return { count: 1, of: () => 0 };
-    case "block":
-    case "warp":
-      return { count: blocks, of: (j) => Math.floor(j / blockK) };
-    case "thread":
-      return { count: blocks * 4, of: (j) => Math.floor(j / blockK) * 4 + (j % 8 >> 1) };
-    case "token":
-      return { count: rows, of: (j) => j };
-  }
+  const { count, of } = runs(granularity, rows, blockK);
+  return granularity === "thread" ? { count: count * 4, of: (j) => of(j) * 4 + (j % 8 >> 1) } : { count, of };
+}
+
+/** Rows one after the other: all, so many, or one. */
+function runs(
+  granularity: Granularity,
+  rows: number,
+  block: number,
+): { count: number; of(row: number): number } {
+  const size = granularity === "tensor" ? Math.max(rows, 1) : granularity === "token" ? 1 : block;
+  return { count: Math.ceil(rows / size), of: (row) => Math.floor(row / size) };
 }
 
 /** Channels of V: one group a channel, or one a channel and tile of so many rows. */

@@ -4,12 +4,20 @@ import { type AttentionResult, placeLse, placeOut } from "../result.ts";
 import { fromFloat64, sizeOf } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import type { Head } from "./heads.ts";
+import { addSink, logSumExp, reportedLse, type RowState, sinkOf } from "./row.ts";
 
 export interface Outputs {
-  /** O_i, zero until written. */
-  row(head: Head, i: number): Float64Array;
-  setLse(head: Head, i: number, lse: number): void;
-  setProbabilities(head: Head, i: number, P: Float64Array): void;
+  /**
+   * Row i, from the state of its keys: `fill` writes O_i into zeros, and P if it is kept, given the state with the sink;
+   * it isn't asked where there is no key and no sink.
+   */
+  store(
+    head: Head,
+    i: number,
+    keys: RowState,
+    fill: (out: Float64Array, all: RowState) => void,
+    P?: Float64Array,
+  ): void;
   finish(): AttentionResult;
 }
 
@@ -23,15 +31,22 @@ export function outputs(problem: Problem): Outputs {
   // Packed rows that belong to no sequence see no key.
   if (layout === "thd") lse.fill(semantics.emptyLse === "+inf" ? Infinity : -Infinity);
   return {
-    row({ b, h }, i) {
+    store(head, i, keys, fill, P) {
+      const { b, h } = head;
+      const all = addSink(keys, sinkOf(head));
+      if (want.lse) {
+        lse[lseAt.base[b] + h * lseAt.head + i * lseAt.row] = reportedLse(
+          head,
+          i,
+          logSumExp(keys),
+          logSumExp(all),
+        );
+      }
       const start = outAt.base[b] + h * outAt.head + i * outAt.row;
-      return out.subarray(start, start + E);
-    },
-    setLse({ b, h }, i, value) {
-      if (want.lse) lse[lseAt.base[b] + h * lseAt.head + i * lseAt.row] = value;
-    },
-    setProbabilities({ b, h }, i, P) {
-      if (want.probabilities) probabilities.set(P, ((b * H + h) * N + i) * M);
+      const row = out.subarray(start, start + E);
+      if (all.m === -Infinity) fillEmptyRow(head, row, P);
+      else fill(row, all);
+      if (P && want.probabilities) probabilities.set(P, ((b * H + h) * N + i) * M);
     },
     finish() {
       const dtype = want.out ?? "float64";
@@ -47,18 +62,15 @@ export function outputs(problem: Problem): Outputs {
 }
 
 /** O of a row without a key, and P if it is kept. */
-export function fillEmptyRow({ problem, V, stored }: Head, out: Float64Array, P?: Float64Array): void {
-  const { E, semantics } = problem;
-  switch (semantics.emptyRow) {
-    case "zero":
-      return;
-    case "nan":
-      P?.fill(NaN);
-      out.fill(NaN);
-      return;
-    case "mean":
-      // A finite filler swallows every score: all keys weigh the same, those behind the key length too.
-      P?.fill(1 / stored, 0, stored);
-      for (let j = 0; j < stored; j++) addScaled(out, 0, 1 / stored, V, j * E, E);
+function fillEmptyRow({ problem, V, stored }: Head, out: Float64Array, P?: Float64Array): void {
+  const { E, semantics: { emptyRow } } = problem;
+  if (emptyRow === "nan") {
+    P?.fill(NaN);
+    out.fill(NaN);
+  }
+  if (emptyRow === "mean") {
+    // A finite filler swallows every score: all keys weigh the same, those behind the key length too.
+    P?.fill(1 / stored, 0, stored);
+    for (let j = 0; j < stored; j++) addScaled(out, 0, 1 / stored, V, j * E, E);
   }
 }

@@ -10,7 +10,8 @@
  * the smallest scale is the smallest normal float32 and the codes of a zero group are 0 (SageAttention's Triton kernel has
  * 0/0 = NaN there; its CUDA kernel raises amax to 1e−7 and loses small tensors).
  */
-import { E2M1, E4M3, type MiniFloat, roundEven } from "../codecs.ts";
+import { E2M1, E4M3, type MiniFloat } from "../codecs.ts";
+import { roundEven } from "../dtype.ts";
 import type { Rounding } from "../precision.ts";
 import type { Groups } from "./groups.ts";
 

@@ -19,7 +19,7 @@ import { means, subtract } from "./smooth.ts";
 export interface Operand extends Quantised {
   /** What was quantised: the matrix less its means. */
   readonly smooth: Float64Array;
-  /** [blocks,D]: of K one mean, of Q one for each `block` rows; null without smoothing. */
+  /** [blocks,D], one for each `block` rows; null without smoothing. */
   readonly mean: Float64Array | null;
   readonly block: number;
   /** 1 where the row is finite (and seen), so that its codes hold. */
@@ -35,50 +35,44 @@ export function quantiseKeys(
   seen: Uint8Array,
   recipe: Recipe,
 ): Operand {
-  const smooth = K.slice(0, M * D).map(Math.fround);
-  const finite = finiteRows(smooth, M, D).map((yes, j) => yes & seen[j]);
-  const mean = recipe.smoothK ? means(smooth, D, 0, M, (j) => finite[j] === 1) : null;
-  if (mean) subtract(smooth, D, 0, M, mean);
-  const groups = recipe.qk === "fp4"
-    ? groupsOf16(D, M, "columns")
-    : groupsOfK(recipe.granularity.k, M, recipe);
-  return operand(smooth, D, mean, Infinity, finite, recipe, groups);
+  const groups = groupsOfK(recipe.granularity.k, M, recipe);
+  return operand(K, M, D, recipe, groups, recipe.smoothK ? M : 0, (j) => seen[j] === 1);
 }
 
 /** Q of a query head. */
 export function quantiseQueries({ Q, N, problem }: Head, recipe: Recipe): Operand {
-  const { D } = problem;
-  const smooth = Q.map(Math.fround);
-  const finite = finiteRows(smooth, N, D);
-  const block = recipe.smoothQ === "head" ? Math.max(N, 1) : recipe.blockQ;
+  const { smoothQ, blockQ } = recipe;
+  const groups = groupsOfQ(recipe.granularity.q, N, recipe);
+  const block = smoothQ === "block" ? blockQ : smoothQ ? N : 0;
+  return operand(Q, N, problem.D, recipe, groups, block, () => true);
+}
+
+/** Of each `block` rows, if it isn't 0, the mean is taken out. */
+function operand(
+  x: Float64Array,
+  rows: number,
+  D: number,
+  { qk, rounding }: Recipe,
+  groups: Groups,
+  block: number,
+  seen: (row: number) => boolean,
+): Operand {
+  if (qk === "float32") throw new RangeError("qk: float32 is not quantised");
+  const smooth = x.slice(0, rows * D).map(Math.fround);
+  const finite = finiteRows(smooth, rows, D).map((yes, row) => seen(row) ? yes : 0);
+  const counts = (row: number) => finite[row] === 1;
   let mean: Float64Array | null = null;
-  if (recipe.smoothQ) {
-    mean = new Float64Array(Math.ceil(N / block) * D);
-    for (let first = 0; first < N; first += block) {
-      const last = Math.min(first + block, N);
-      const row = means(smooth, D, first, last, (i) => finite[i] === 1);
+  if (block > 0) {
+    mean = new Float64Array(Math.ceil(rows / block) * D);
+    for (let first = 0; first < rows; first += block) {
+      const last = Math.min(first + block, rows);
+      const row = means(smooth, D, first, last, counts);
       subtract(smooth, D, first, last, row);
       mean.set(row, first / block * D);
     }
   }
-  const groups = recipe.qk === "fp4"
-    ? groupsOf16(D, N, "columns")
-    : groupsOfQ(recipe.granularity.q, N, recipe);
-  return operand(smooth, D, mean, block, finite, recipe, groups);
-}
-
-function operand(
-  smooth: Float64Array,
-  D: number,
-  mean: Float64Array | null,
-  block: number,
-  finite: Uint8Array,
-  { qk, rounding }: Recipe,
-  groups: Groups,
-): Operand {
-  if (qk === "float32") throw new RangeError("qk: float32 is not quantised");
   const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk, D), rounding);
-  const codes = quantise(smooth, D, grid, groups, (row) => finite[row] === 1);
+  const codes = quantise(smooth, D, grid, qk === "fp4" ? groupsOf16(D, rows, "columns") : groups, counts);
   return { ...codes, smooth, mean, block, finite, grid };
 }
 
@@ -97,7 +91,7 @@ export function quantisedProduct(
   const qScale = Float64Array.from({ length: integral ? N : 0 }, (_, i) => q.scaleAt(i, 0));
   const kScale = Float64Array.from({ length: integral ? M : 0 }, (_, j) => k.scaleAt(j, 0));
   const fromK = k.mean && Float64Array.from({ length: N }, (_, i) => dot(Q, i * D, k.mean!, 0, D));
-  const deltaS = q.mean && q.mean.length > 0 ? outer(q.mean, k.smooth, M, D) : null;
+  const deltaS = q.mean ? outer(q.mean, k.smooth, M, D) : null;
   return (i, j) => {
     if (!(q.finite[i] && k.finite[j])) return dot(Q, i * D, K, j * D, D);
     let s = dot(left, i * D, right, j * D, D);

@@ -8,7 +8,7 @@
  *   fp4     NVFP4, groups of 16 keys: the numbers themselves, unit = 1
  */
 import { E4M3, E5M2 } from "../codecs.ts";
-import { decodeFloat16, encodeFloat16 } from "../dtype.ts";
+import { roundFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
 import { type Recipe, TILE } from "../precision.ts";
 import { type Groups, groupsOf16, groupsOfV } from "./groups.ts";
@@ -93,6 +93,6 @@ const halves: Grid = {
   top: 1,
   floor: 0,
   scale: () => 1,
-  code: (x) => decodeFloat16(encodeFloat16(x)),
+  code: roundFloat16,
   error: (x) => Math.abs(x) < 65520 ? Math.max(Math.abs(x) * 2 ** -11, 2 ** -25) : Infinity,
 };

@@ -10,10 +10,10 @@
  *
  * l is summed from p as it was before (accumulate_d of the CUDA kernels), so lse knows nothing of this rounding.
  */
-import { E2M1, E4M3, E5M2, roundEven } from "../codecs.ts";
-import { decodeFloat16, encodeFloat16 } from "../dtype.ts";
+import { E2M1, E4M3, E5M2 } from "../codecs.ts";
+import { roundEven, roundFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
-import type { Accumulator, Recipe } from "../precision.ts";
+import { type Accumulator, type Recipe, TILE } from "../precision.ts";
 import { exp2 } from "./math.ts";
 
 export interface WeightCodes {
@@ -24,24 +24,14 @@ export interface WeightCodes {
 }
 
 export function weightCodes({ pv }: Recipe): WeightCodes {
-  switch (pv) {
-    case "float32":
-    case "float32/fp8":
-      return rounded(1, (p) => p);
-    case "fp16":
-      return rounded(1, float16);
-    case "fp8":
-      return rounded(exp2(8.807), E4M3.round);
-    case "fp8e5m2":
-      return rounded(exp2(15.807), E5M2.round);
-    case "fp4":
-      return { top: E4M3.max * E2M1.max, encode: encodeFp4 };
-    default:
-      return rounded(valueLimits[pv].p, roundEven);
-  }
-}
-
-function rounded(top: number, round: (x: number) => number): WeightCodes {
+  if (pv === "fp4") return { top: E4M3.max * E2M1.max, encode: encodeFp4 };
+  const [top, round] = {
+    float32: [1, same] as const,
+    "float32/fp8": [1, same] as const,
+    fp16: [1, roundFloat16] as const,
+    fp8: [exp2(8.807), E4M3.round] as const,
+    fp8e5m2: [exp2(15.807), E5M2.round] as const,
+  }[pv as string] ?? [valueLimits[pv as keyof typeof valueLimits].p, roundEven];
   return { top, encode: (P, codes) => P.forEach((p, j) => codes[j] = round(p * top)) };
 }
 
@@ -71,19 +61,14 @@ const same = (x: number) => x;
  * SageAttention2 found by experiment (§3.4); that they are cut off and not rounded is how tensor cores behave.
  */
 export function summation({ accumulator, pv }: Recipe): Summation {
-  const step = pv === "fp16" ? 16 : 32;
-  switch (accumulator) {
-    case "float32":
-      return { twoLevels: true, step: Infinity, round: same, join: same };
-    case "fp22":
-      return { twoLevels: false, step, round: truncate22, join: same };
-    case "fp16":
-      return { twoLevels: false, step, round: float16, join: float16 };
-    case "fp32+fp32":
-      return { twoLevels: true, step, round: truncate22, join: Math.fround };
-    case "fp32+fp16":
-      return { twoLevels: true, step, round: float16, join: Math.fround };
-  }
+  const [twoLevels, round, join] = ({
+    float32: [true, same, same],
+    fp22: [false, truncate22, same],
+    fp16: [false, roundFloat16, roundFloat16],
+    "fp32+fp32": [true, truncate22, Math.fround],
+    "fp32+fp16": [true, roundFloat16, Math.fround],
+  } as const)[accumulator];
+  return { twoLevels, step: accumulator === "float32" ? TILE : pv === "fp16" ? 16 : 32, round, join };
 }
 
 /** Largest relative error of a rounding of `summation`, and the absolute one below its smallest normal number. */
@@ -92,10 +77,6 @@ export function summationError(accumulator: Accumulator): { relative: number; ab
   return accumulator === "fp22" || accumulator === "fp32+fp32"
     ? { relative: 2 ** -13, absolute: 0 }
     : { relative: 2 ** -11, absolute: 2 ** -25 };
-}
-
-function float16(x: number): number {
-  return decodeFloat16(encodeFloat16(x));
 }
 
 const word = new DataView(new ArrayBuffer(8));

@@ -15,8 +15,7 @@ import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
 import { exp } from "./math.ts";
-import { fillEmptyRow, type Outputs, outputs } from "./outputs.ts";
-import { addSink, logSumExp, reportedLse, sinkOf } from "./row.ts";
+import { type Outputs, outputs } from "./outputs.ts";
 import { scores } from "./scores.ts";
 
 /** Queries and keys of a tile. */
@@ -110,14 +109,10 @@ function queryBlock(head: Head, i0: number, rows: number, Bc: number, result: Ou
   }
 
   for (let r = 0; r < rows; r++) {
-    const i = i0 + r;
-    const keys = { m: m[r], l: l[r] };
-    const all = addSink(keys, sinkOf(head));
-    // line 13: L = m + ln l; line 15 stores it
-    result.setLse(head, i, reportedLse(head, i, logSumExp(keys), logSumExp(all)));
-    // line 12: O = O/l, which the sink has rescaled to its own maximum; line 14 stores it
-    const row = result.row(head, i);
-    if (all.m === -Infinity) fillEmptyRow(head, row);
-    else addScaled(row, 0, exp(keys.m - all.m) / all.l, O, r * E, E);
+    // line 13: L = m + ln l; lines 14 and 15 store O and L
+    result.store(head, i0 + r, { m: m[r], l: l[r] }, (out, all) => {
+      // line 12: O = O/l, which the sink has rescaled to its own maximum
+      addScaled(out, 0, exp(m[r] - all.m) / all.l, O, r * E, E);
+    });
   }
 }

@@ -115,7 +115,7 @@ export class ScoreErrors {
     return (row) => {
       const index = Math.floor(row / block);
       if (blocks[index] !== undefined) return blocks[index];
-      const first = block === Infinity ? 0 : index * block;
+      const first = index * block;
       const last = Math.min(first + block, finite.length, rows);
       const slip = new Float64Array(D);
       for (let r = first; r < last; r++) {

@@ -34,7 +34,7 @@ export interface TileExports {
     dst_p: number,
     row0: number,
     mul: number,
-  ): void;
+  ): number;
   qk_f32_4x8: QkTile;
   qk_f32_4x8_scalar: QkTile;
   pv_f32_4x8: PvTile;
