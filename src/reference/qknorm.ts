@@ -14,7 +14,7 @@ import type { Vector } from "../options.ts";
 import { createRotary, type RotaryTables } from "../rotary.ts";
 import { type FloatTensor, type TensorInput, toFloat64 } from "../tensor.ts";
 import { rmsnorm } from "./rmsnorm.ts";
-import { rotary } from "./rotary.ts";
+import { turn } from "./rotary.ts";
 
 export type { RotaryTables };
 
@@ -70,26 +70,16 @@ export function qkNorm(
  * ```
  */
 export function applyRotary(x: TensorInput, tables: RotaryTables): FloatTensor {
-  const { x: source, B, H, N, D, layout, cos, sin, half, positions, interleaved } = createRotary(x, tables);
-  const values = toFloat64(source);
-  const turn = {
-    ...{ cos: toFloat64(cos), sin: toFloat64(sin), width: D, dims: 2 * half },
-    interleaved,
-  };
-  const data = new Float64Array(values.length);
+  const problem = createRotary(x, tables);
+  const { B, H, N, D, layout, half, positions, interleaved } = problem;
+  const [data, cos, sin] = [problem.x, problem.cos, problem.sin].map(toFloat64);
   for (let b = 0; b < B; b++) {
-    const batch = b * N * H * D;
-    const at = positions.subarray(b * N, b * N + N);
-    // rotary() takes [tokens, heads, width]: with "bhnd" each head is such a tensor of its own.
-    const slabs = layout === "bhnd" ? H : 1;
-    const size = N * H * D / slabs;
-    for (let h = 0; h < slabs; h++) {
-      const start = batch + h * size;
-      data.set(
-        rotary(values.slice(start, start + size), { ...turn, positions: at, heads: H / slabs }),
-        start,
-      );
+    for (let i = 0; i < N; i++) {
+      for (let h = 0; h < H; h++) {
+        const row = layout === "bhnd" ? (b * H + h) * N + i : (b * N + i) * H + h;
+        turn(data, row * D, cos, sin, positions[b * N + i], half, interleaved);
+      }
     }
   }
-  return { data, shape: [...source.shape], dtype: "float64" };
+  return { data, shape: [...problem.x.shape], dtype: "float64" };
 }

@@ -19,15 +19,28 @@ export function rotary(
   const half = dims / 2;
   for (let i = 0; i < positions.length; i++) {
     for (let h = 0; h < heads; h++) {
-      const row = (i * heads + h) * width;
-      for (let d = 0; d < half; d++) {
-        const a = row + (interleaved ? 2 * d : d);
-        const b = interleaved ? a + 1 : a + half;
-        const c = cos[positions[i]! * half + d]!, s = sin[positions[i]! * half + d]!;
-        y[a] = x[a]! * c - x[b]! * s;
-        y[b] = x[b]! * c + x[a]! * s;
-      }
+      turn(y, (i * heads + h) * width, cos, sin, positions[i]!, half, interleaved);
     }
   }
   return y;
+}
+
+/** Turns the row of y that starts at `row` by the angles of a position, in place. */
+export function turn(
+  y: Float64Array,
+  row: number,
+  cos: Float64Array,
+  sin: Float64Array,
+  position: number,
+  half: number,
+  interleaved: boolean,
+): void {
+  for (let d = 0; d < half; d++) {
+    const a = row + (interleaved ? 2 * d : d);
+    const b = interleaved ? a + 1 : a + half;
+    const c = cos[position * half + d]!, s = sin[position * half + d]!;
+    const [y_a, y_b] = [y[a]!, y[b]!];
+    y[a] = y_a * c - y_b * s;
+    y[b] = y_b * c + y_a * s;
+  }
 }

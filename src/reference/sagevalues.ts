@@ -10,8 +10,8 @@
 import { E4M3, E5M2 } from "../codecs.ts";
 import { roundFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
-import { type Recipe, TILE } from "../precision.ts";
-import { type Groups, groupsOf16, groupsOfV } from "./groups.ts";
+import { type Recipe, TILE, type ValueType } from "../precision.ts";
+import { groupsOf16, groupsOfV } from "./groups.ts";
 import { floats, type Grid, integers, nvfp4, quantise } from "./quantise.ts";
 import { numbers } from "./sagescores.ts";
 import { means, subtract } from "./smooth.ts";
@@ -46,43 +46,32 @@ export function quantiseValues(
   const mean = smoothV ? means(smooth, E, 0, M, counts) : null;
   if (mean) subtract(smooth, E, 0, M, mean);
 
-  const whole = { smooth, mean, counts, tiled: false, units: new Float64Array(E).fill(1) };
   const grid = gridOf(recipe);
-  if (grid === plain) return { ...whole, codes: smooth, grid, scaleAt: () => 1 };
-  const scaled = grid !== halves && grid !== nvfp4;
+  const own = { smooth, mean, counts, grid, tiled: false, units: new Float64Array(E).fill(1) };
+  if (grid === plain) return { ...own, codes: smooth, scaleAt: () => 1 };
+  const scaled = grid !== nvfp4;
   const tiled = vScale === "tile" && scaled;
-  const quantised = quantise(smooth, E, grid, groupsFor(recipe, M, E, tiled), counts);
+  const groups = scaled ? groupsOfV(E, M, tiled ? TILE : Math.max(M, 1)) : groupsOf16(E, M, "rows");
+  const quantised = quantise(smooth, E, grid, groups, counts);
   const codes = scaled ? quantised.codes : numbers(quantised, E);
   smooth.forEach((v, at) => {
     if (!Number.isFinite(v)) codes[at] = V[at];
   });
   const { scales, scaleAt } = quantised;
-  return scaled
-    ? { ...whole, codes, units: scales, tiled, grid, scaleAt }
-    : { ...whole, codes, grid, scaleAt };
+  return { ...own, codes, scaleAt, ...(scaled && { units: scales, tiled }) };
 }
 
 function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
-  switch (pv) {
-    case "float32":
-      return plain;
-    case "fp16":
-      return halves;
-    case "float32/fp8":
-    case "fp8":
-      return floats(E4M3, accumulator === "fp32+fp16" ? 2.25 : E4M3.max);
-    case "fp8e5m2":
-      return floats(E5M2);
-    case "fp4":
-      return nvfp4;
-    default:
-      return integers(valueLimits[pv].v, rounding);
-  }
-}
-
-function groupsFor({ pv }: Recipe, M: number, E: number, tiled: boolean): Groups {
-  if (pv === "fp4") return groupsOf16(E, M, "rows");
-  return groupsOfV(E, M, tiled ? TILE : Math.max(M, 1));
+  const e4m3 = floats(E4M3, accumulator === "fp32+fp16" ? 2.25 : E4M3.max);
+  const grids: Partial<Record<ValueType, Grid>> = {
+    float32: plain,
+    "float32/fp8": e4m3,
+    fp16: halves,
+    fp8: e4m3,
+    fp8e5m2: floats(E5M2),
+    fp4: nvfp4,
+  };
+  return grids[pv] ?? integers(valueLimits[pv as keyof typeof valueLimits].v, rounding);
 }
 
 /** Not quantised. */
