@@ -15,9 +15,8 @@ import type { TensorInput } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
-import { exp } from "./math.ts";
 import { outputs } from "./outputs.ts";
-import type { RowState } from "./row.ts";
+import { expSum, rowMax, type RowState } from "./row.ts";
 import { forwardSage } from "./sage.ts";
 import { scores } from "./scores.ts";
 
@@ -60,31 +59,16 @@ export function attention(
 export function forward(problem: Problem): AttentionResult {
   if (problem.precision !== null) return forwardSage(problem);
   const result = outputs(problem);
-  const x = new Float64Array(problem.M);
-  const P = new Float64Array(problem.M);
   for (const head of heads(problem)) {
     for (let i = 0; i < head.N; i++) {
+      const x = new Float64Array(head.M);
       scores(head, i, 0, head.M, x);
-      P.fill(0);
-      result.store(
-        head,
-        i,
-        rowState(x.subarray(0, head.M)),
-        (out, all) => attend(head, i, x, all, P, out),
-        P,
-      );
+      const m = rowMax(x);
+      const P = new Float64Array(problem.M);
+      result.store(head, i, { m, l: expSum(x.slice(), m) }, (out, all) => attend(head, i, x, all, P, out), P);
     }
   }
   return result.finish();
-}
-
-/** m = max x, l = Σ exp(x − m). */
-function rowState(x: Float64Array): RowState {
-  let m = -Infinity;
-  for (const value of x) m = Math.max(m, value);
-  let l = 0;
-  for (const value of x) if (value !== -Infinity) l += exp(value - m);
-  return { m, l };
 }
 
 /** P_i = exp(x_i − m)/l, dropped; O_i = P_i V. */
@@ -97,8 +81,11 @@ function attend(
   out: Float64Array,
 ): void {
   const { M, V, problem: { E } } = head;
-  for (let j = 0; j < M; j++) if (x[j] !== -Infinity) P[j] = exp(x[j] - m) / l;
-  dropRow(head, i, 0, P);
+  P.set(x);
+  const row = P.subarray(0, M);
+  expSum(row, m);
+  for (let j = 0; j < M; j++) if (x[j] !== -Infinity) P[j] /= l;
+  dropRow(head, i, 0, row);
   const block = new Float64Array(E);
   for (let first = 0; first < M; first += BLOCK) {
     block.fill(0);

@@ -14,8 +14,6 @@ import type { Problem } from "../problem.ts";
 import { type Gradients, placeDk, placeDq, placeDv, placeLse, type Placement, placeOut } from "../result.ts";
 import {
   broadcast,
-  type FloatTensor,
-  fromFloat64,
   rowMajor,
   sizeOf,
   type TensorInput,
@@ -26,6 +24,7 @@ import { addScaled, dot } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
 import { exp } from "./math.ts";
+import { startOf, tensorOf } from "./outputs.ts";
 import { addSink, LOG2E, logSumExp, naturalLse, sinkOf } from "./row.ts";
 import { biasSlope, scores } from "./scores.ts";
 
@@ -84,12 +83,7 @@ export function backward(task: BackwardProblem): Gradients {
     addRows(dV, E, stored, dv, at.v, b, g);
   }
 
-  const dtype = want.out ?? "float64";
-  const tensor = (values: Float64Array, shape: readonly number[]): FloatTensor => ({
-    data: fromFloat64(values, dtype),
-    shape: [...shape],
-    dtype,
-  });
+  const tensor = (values: Float64Array, shape: readonly number[]) => tensorOf(values, shape, want.out);
   return {
     dq: tensor(dq, at.q.shape),
     dk: tensor(dk, at.k.shape),
@@ -168,8 +162,8 @@ function rowReader({ problem, out, dOut, lse, dLse }: BackwardProblem): RowReade
   const dL = dLse === null ? null : toFloat64(dLse);
   const unit = problem.semantics.lseBase === "2" ? LOG2E : 1;
   return (head, i) => {
-    const row = outAt.base[head.b] + head.h * outAt.head + i * outAt.row;
-    const one = lseAt.base[head.b] + head.h * lseAt.head + i * lseAt.row;
+    const row = startOf(outAt, head.b, head.h, i);
+    const one = startOf(lseAt, head.b, head.h, i);
     return {
       O: O.subarray(row, row + problem.E),
       dO: dO.subarray(row, row + problem.E),
@@ -202,9 +196,9 @@ function addRows(
   width: number,
   rows: number,
   target: Float64Array,
-  { base, head, row }: Placement,
+  at: Placement,
   b: number,
   h: number,
 ): void {
-  for (let i = 0; i < rows; i++) addScaled(target, base[b] + h * head + i * row, 1, source, i * width, width);
+  for (let i = 0; i < rows; i++) addScaled(target, startOf(at, b, h, i), 1, source, i * width, width);
 }

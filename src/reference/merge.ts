@@ -11,9 +11,10 @@
  * out [total,H,E] and lse [H,total]. S·(2·E + 3) flops a row for S states.
  */
 import { createMerge, type MergeOptions, type State } from "../states.ts";
-import { type FloatTensor, fromFloat64, sizeOf, toFloat64 } from "../tensor.ts";
+import { type FloatTensor, sizeOf, toFloat64 } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import { exp, log } from "./math.ts";
+import { startOf, tensorOf } from "./outputs.ts";
 import { LN2, LOG2E } from "./row.ts";
 
 /**
@@ -51,8 +52,8 @@ export function mergeStates(
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < H; h++) {
       for (let i = 0; i < N; i++) {
-        const row = outAt.base[b] + h * outAt.head + i * outAt.row;
-        const one = lseAt.base[b] + h * lseAt.head + i * lseAt.row;
+        const row = startOf(outAt, b, h, i);
+        const one = startOf(lseAt, b, h, i);
         const m = lses.reduce((top, s) => Math.max(top, s[one]), -Infinity);
         if (m === -Infinity) {
           lse[one] = empty;
@@ -67,9 +68,5 @@ export function mergeStates(
       }
     }
   }
-  const type = dtype ?? "float64";
-  return {
-    out: { data: fromFloat64(out, type), shape: outAt.shape, dtype: type },
-    lse: { data: lse, shape: lseAt.shape, dtype: "float64" },
-  };
+  return { out: tensorOf(out, outAt.shape, dtype), lse: tensorOf(lse, lseAt.shape) };
 }

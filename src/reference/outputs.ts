@@ -1,7 +1,8 @@
 /** The tensors a forward pass fills, and where each row of them lies. */
+import type { DType } from "../dtype.ts";
 import type { Problem } from "../problem.ts";
-import { type AttentionResult, placeLse, placeOut } from "../result.ts";
-import { fromFloat64, sizeOf } from "../tensor.ts";
+import { type AttentionResult, placeLse, type Placement, placeOut } from "../result.ts";
+import { type FloatTensor, fromFloat64, sizeOf } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import type { Head } from "./heads.ts";
 import { addSink, logSumExp, reportedLse, type RowState, sinkOf } from "./row.ts";
@@ -34,31 +35,32 @@ export function outputs(problem: Problem): Outputs {
     store(head, i, keys, fill, P) {
       const { b, h } = head;
       const all = addSink(keys, sinkOf(head));
-      if (want.lse) {
-        lse[lseAt.base[b] + h * lseAt.head + i * lseAt.row] = reportedLse(
-          head,
-          i,
-          logSumExp(keys),
-          logSumExp(all),
-        );
-      }
-      const start = outAt.base[b] + h * outAt.head + i * outAt.row;
+      if (want.lse) lse[startOf(lseAt, b, h, i)] = reportedLse(head, i, logSumExp(keys), logSumExp(all));
+      const start = startOf(outAt, b, h, i);
       const row = out.subarray(start, start + E);
       if (all.m === -Infinity) fillEmptyRow(head, row, P);
       else fill(row, all);
       if (P && want.probabilities) probabilities.set(P, ((b * H + h) * N + i) * M);
     },
     finish() {
-      const dtype = want.out ?? "float64";
       return {
-        out: { data: fromFloat64(out, dtype), shape: outAt.shape, dtype },
-        ...(want.lse && { lse: { data: lse, shape: lseAt.shape, dtype: "float64" } }),
-        ...(want.probabilities && {
-          probabilities: { data: probabilities, shape: [B, H, N, M], dtype: "float64" },
-        }),
+        out: tensorOf(out, outAt.shape, want.out),
+        ...(want.lse && { lse: tensorOf(lse, lseAt.shape) }),
+        ...(want.probabilities && { probabilities: tensorOf(probabilities, [B, H, N, M]) }),
       };
     },
   };
+}
+
+/** Where row i of (b, h) starts. */
+export function startOf({ base, head, row }: Placement, b: number, h: number, i: number): number {
+  return base[b] + h * head + i * row;
+}
+
+/** A result: float64 unless told. */
+export function tensorOf(values: Float64Array, shape: readonly number[], dtype?: DType | null): FloatTensor {
+  const type = dtype ?? "float64";
+  return { data: fromFloat64(values, type), shape: [...shape], dtype: type };
 }
 
 /** O of a row without a key, and P if it is kept. */

@@ -13,6 +13,7 @@ import { floating } from "../geometry.ts";
 import type { Vector } from "../options.ts";
 import { createRotary, type RotaryTables } from "../rotary.ts";
 import { type FloatTensor, type TensorInput, toFloat64 } from "../tensor.ts";
+import { tensorOf } from "./outputs.ts";
 import { rmsnorm } from "./rmsnorm.ts";
 import { turn } from "./rotary.ts";
 
@@ -47,8 +48,8 @@ export function qkNorm(
   const w = weight === undefined ? new Float64Array(dim).fill(1) : vector("weight", weight, [[dim]], "[D]");
   const eps = atLeastZero("eps", options.eps === undefined ? 1e-6 : options.eps);
   const values = toFloat64(source);
-  const data = dim === 0 ? values : rmsnorm(values, w, { rows: values.length / dim, dim, eps });
-  return { data, shape: [...shape], dtype: "float64" };
+  const y = dim === 0 ? values : rmsnorm(values, w, { rows: values.length / dim, dim, eps });
+  return tensorOf(y, shape);
 }
 
 /**
@@ -81,5 +82,5 @@ export function applyRotary(x: TensorInput, tables: RotaryTables): FloatTensor {
       }
     }
   }
-  return { data, shape: [...problem.x.shape], dtype: "float64" };
+  return tensorOf(data, problem.x.shape);
 }

@@ -15,6 +15,19 @@ export const LN2 = 0.6931471805599453;
 /** Natural units → units of ln 2. */
 export const LOG2E = 1.4426950408889634;
 
+/** max(m, max x). */
+export function rowMax(x: Float64Array, m = -Infinity): number {
+  for (const score of x) m = Math.max(m, score);
+  return m;
+}
+
+/** x ← exp(x − m), 0 where a key is hidden; returns Σ. */
+export function expSum(x: Float64Array, m: number): number {
+  let sum = 0;
+  for (let j = 0; j < x.length; j++) sum += x[j] = x[j] === -Infinity ? 0 : exp(x[j] - m);
+  return sum;
+}
+
 /** The sink counts once in l and nowhere else; a sink of −∞ is none. */
 export function addSink({ m, l }: RowState, sink: number): RowState {
   const top = Math.max(m, sink);

@@ -22,6 +22,7 @@ import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
 import { exp } from "./math.ts";
 import { type Outputs, outputs } from "./outputs.ts";
+import { expSum, rowMax } from "./row.ts";
 import { quantisedProduct, quantiseKeys, quantiseQueries } from "./sagescores.ts";
 import { type QuantisedValues, quantiseValues } from "./sagevalues.ts";
 import { summation, weightCodes } from "./sageweights.ts";
@@ -83,8 +84,7 @@ function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: O
     for (let j0 = 0; j0 < M; j0 += TILE) {
       const p = new Float64Array(Math.min(TILE, M - j0));
       scores(head, i, j0, j0 + p.length, p);
-      let own = -Infinity;
-      for (const x of p) own = Math.max(own, x);
+      const own = rowMax(p);
       if (own === -Infinity) continue;
       const top = Math.max(m, own);
       const reference = references[j0 / TILE] = byTile ? own : top;
@@ -92,8 +92,7 @@ function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: O
       const weight = exp(reference - top);
       m = top;
       const seen = p.map((x) => x === -Infinity ? 0 : 1);
-      p.forEach((x, n) => p[n] = seen[n] ? exp(x - reference) : 0);
-      l = l * shrink + weight * p.reduce((sum, x) => sum + x, 0);
+      l = l * shrink + weight * expSum(p, reference);
 
       // O ← O·shrink + weight·codes(p)·codes(V)
       const codes = new Float64Array(p.length);

@@ -16,6 +16,7 @@ import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
 import { exp } from "./math.ts";
 import { type Outputs, outputs } from "./outputs.ts";
+import { expSum, rowMax } from "./row.ts";
 import { scores } from "./scores.ts";
 
 /** Queries and keys of a tile. */
@@ -90,16 +91,13 @@ function queryBlock(head: Head, i0: number, rows: number, Bc: number, result: Ou
       // line 8: a row of S = Q_i K_jᵀ
       scores(head, i0 + r, j0, j0 + keys, x);
       // line 9: m_new = max(m, rowmax S)
-      let top = m[r];
-      for (const s of P) top = Math.max(top, s);
+      const top = rowMax(P, m[r]);
       // No key so far: m_new is still −∞, and −∞ − (−∞) is no number.
       if (top === -Infinity) continue;
       // line 9: P = exp(S − m_new), l = exp(m − m_new)·l + rowsum P
       const shrink = exp(m[r] - top);
       const allowed = P.map((s) => s === -Infinity ? 0 : 1);
-      let sum = 0;
-      for (let j = 0; j < keys; j++) sum += P[j] = allowed[j] ? exp(P[j] - top) : 0;
-      l[r] = shrink * l[r] + sum;
+      l[r] = shrink * l[r] + expSum(P, top);
       m[r] = top;
       // line 10: O = exp(m − m_new)·O + P V_j
       dropRow(head, i0 + r, j0, P);
