@@ -3,7 +3,8 @@
  * option through the suite, and each trap that the published code fell into.
  */
 import { describe, expect, it } from "vitest";
-import { E4M3 } from "../src/codecs.ts";
+import { E4M3, E5M2 } from "../src/codecs.ts";
+import { codeError } from "../src/verify/codeerror.ts";
 import { integerLimit, valueLimits } from "../src/limits.ts";
 import { type Granularity, type Recipe, sage } from "../src/precision.ts";
 import { recipes } from "../src/recipes.ts";
@@ -122,18 +123,27 @@ describe("quantisers", () => {
 
   it("stay within the error they promise", () => {
     const x = normal(5, [400], 3);
-    const grids = [7, 127, 2047].flatMap((
-      limit,
-    ) => [integers(limit, "half-away"), integers(limit, "half-even")]);
-    for (const grid of [...grids, floats(E4M3), floats(E4M3, 2.25), nvfp4]) {
+    const grids = [7, 127, 2047].flatMap((limit) =>
+      (["half-away", "half-even"] as const).map((rounding) => ["int8", integers(limit, rounding)] as const)
+    );
+    for (
+      const [type, grid] of [
+        ...grids,
+        ["fp8", floats(E4M3)] as const,
+        ["fp8", floats(E4M3, 2.25)] as const,
+        ["fp8e5m2", floats(E5M2)] as const,
+        ["fp4", nvfp4] as const,
+      ]
+    ) {
       const { codes, scales } = run(Array.from(x.data), grid);
+      const error = codeError(type, grid.top);
       x.data.forEach((value, at) => {
-        expect(Math.abs(codes[at] * scales[0] - value)).toBeLessThanOrEqual(grid.error(value, scales[0]));
+        expect(Math.abs(codes[at] * scales[0] - value)).toBeLessThanOrEqual(error(value, scales[0]));
       });
       // and come near it: half a step at least in one of 400
       const ratio = Array.from(
         x.data,
-        (value, at) => Math.abs(codes[at] * scales[0] - value) / grid.error(value, scales[0]),
+        (value, at) => Math.abs(codes[at] * scales[0] - value) / error(value, scales[0]),
       );
       expect(Math.max(...ratio)).toBeGreaterThan(0.8);
     }

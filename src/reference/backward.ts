@@ -12,14 +12,7 @@
 import { type BackwardOptions, type BackwardProblem, createBackwardProblem } from "../gradients.ts";
 import type { Problem } from "../problem.ts";
 import { type Gradients, placeDk, placeDq, placeDv, placeLse, type Placement, placeOut } from "../result.ts";
-import {
-  broadcast,
-  rowMajor,
-  sizeOf,
-  type TensorInput,
-  toFloat64,
-  type View,
-} from "../tensor.ts";
+import { broadcast, rowMajor, sizeOf, type TensorInput, toFloat64, type View } from "../tensor.ts";
 import { addScaled, dot } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";

@@ -25,8 +25,6 @@ export interface Grid {
   scale(amax: number): number;
   /** Code of x. */
   code(x: number, scale: number, amax: number): number;
-  /** No |x − code·scale| is larger, x a float32 (docs/error-bounds.md). */
-  error(x: number, scale: number): number;
 }
 
 export interface Quantised {
@@ -40,8 +38,6 @@ export interface Quantised {
 
 const { fround } = Math;
 const SMALLEST = 2 ** -126;
-/** Roundoff of float32. */
-const U = 2 ** -24;
 
 /** Integers from −limit to limit. */
 export function integers(limit: number, rounding: Rounding): Grid {
@@ -54,20 +50,16 @@ export function integers(limit: number, rounding: Rounding): Grid {
       ? (x, _, amax) => roundEven(fround(x * fround(limit / amax)))
       // triton/quant_per_block.py: x/scale ± 0.5, cut off.
       : (x, s) => Math.trunc(fround(fround(x / s) + (x >= 0 ? 0.5 : -0.5))),
-    // Half a step; and scale, reciprocal, product and ±0.5 are each off by u of at most `limit` steps.
-    error: (_, s) => s * (0.5 + 8 * U * limit),
   };
 }
 
 /** A float format whose codes reach up to `top`. */
 export function floats(format: MiniFloat, top: number = format.max): Grid {
-  const u = 2 ** -(format.mantissaBits + 1);
   return {
     top,
     floor: top * SMALLEST,
     scale: (amax) => fround(amax / top),
     code: (x, s) => format.round(fround(x / s)),
-    error: (x, s) => Math.max(u * Math.abs(x), s * format.least / 2) + 4 * U * Math.abs(x),
   };
 }
 
@@ -77,11 +69,6 @@ export const nvfp4: Grid = {
   floor: 0,
   scale: (amax) => E4M3.round(fround(amax / E2M1.max)),
   code: (x, s) => s === 0 ? 0 : E2M1.round(fround(x * fround(1 / s))),
-  error(x, s) {
-    const a = Math.abs(x);
-    // Numbers are ½ apart up to 2, 1 up to 4, 2 up to 6: half of that, or a quarter of x. Beyond 6 it saturates.
-    return Math.max(Math.min(a, Math.max(s, a) / 4), a - E2M1.max * s) + 8 * U * a;
-  },
 };
 
 /**

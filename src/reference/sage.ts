@@ -13,7 +13,7 @@
  * so far, or to that of its tile: tiles of 64 from key 0 and their order are part of the result. Weights that dropout keeps are quantised
  * like the others; O is divided by 1 − p at the end.
  *
- * Beside the inputs: their codes, N·M/blockQ of ΔS, two rows of P.
+ * Beside the inputs: their codes, a row of P.
  */
 import type { Problem } from "../problem.ts";
 import { type Recipe, TILE } from "../precision.ts";

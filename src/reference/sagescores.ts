@@ -13,7 +13,7 @@ import { type Groups, groupsOf16, groupsOfK, groupsOfQ } from "./groups.ts";
 import type { Head } from "./heads.ts";
 import { type Grid, integers, nvfp4, quantise, type Quantised } from "./quantise.ts";
 import { finiteRows } from "./seen.ts";
-import { means, subtract } from "./smooth.ts";
+import { smoothRows } from "./smooth.ts";
 
 /** A quantised matrix [rows,D] with its smoothing undone beside it. */
 export interface Operand extends Quantised {
@@ -66,9 +66,7 @@ function operand(
     mean = new Float64Array(Math.ceil(rows / block) * D);
     for (let first = 0; first < rows; first += block) {
       const last = Math.min(first + block, rows);
-      const row = means(smooth, D, first, last, counts);
-      subtract(smooth, D, first, last, row);
-      mean.set(row, first / block * D);
+      mean.set(smoothRows(smooth, D, first, last, counts), first / block * D);
     }
   }
   const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk, D), rounding);
@@ -78,7 +76,7 @@ function operand(
 
 /** (i, j) → ⟨q_i, k_j⟩ as the pipeline computes it. */
 export function quantisedProduct(
-  { Q, K, N, M, problem }: Head,
+  { Q, K, N, problem }: Head,
   q: Operand,
   k: Operand,
   { qk }: Recipe,
@@ -88,15 +86,12 @@ export function quantisedProduct(
   // NVFP4 has a scale every 16 elements: the numbers themselves, then.
   const left = integral ? q.codes : numbers(q, D);
   const right = integral ? k.codes : numbers(k, D);
-  const qScale = Float64Array.from({ length: integral ? N : 0 }, (_, i) => q.scaleAt(i, 0));
-  const kScale = Float64Array.from({ length: integral ? M : 0 }, (_, j) => k.scaleAt(j, 0));
   const fromK = k.mean && Float64Array.from({ length: N }, (_, i) => dot(Q, i * D, k.mean!, 0, D));
-  const deltaS = q.mean ? outer(q.mean, k.smooth, M, D) : null;
   return (i, j) => {
     if (!(q.finite[i] && k.finite[j])) return dot(Q, i * D, K, j * D, D);
     let s = dot(left, i * D, right, j * D, D);
-    if (integral) s *= qScale[i] * kScale[j];
-    if (deltaS) s += deltaS[Math.floor(i / q.block) * M + j];
+    if (integral) s *= q.scaleAt(i, 0) * k.scaleAt(j, 0);
+    if (q.mean) s += dot(q.mean, Math.floor(i / q.block) * D, k.smooth, j * D, D);
     if (fromK) s += fromK[i];
     return s;
   };
@@ -105,14 +100,4 @@ export function quantisedProduct(
 /** code·scale, all of them. */
 export function numbers({ codes, scaleAt }: Quantised, columns: number): Float64Array {
   return codes.map((code, at) => code * scaleAt(Math.floor(at / columns), at % columns));
-}
-
-/** a [n,D] · b [M,D]ᵀ → [n,M]. */
-function outer(a: Float64Array, b: Float64Array, M: number, D: number): Float64Array {
-  const n = a.length / D;
-  const out = new Float64Array(n * M);
-  for (let r = 0; r < n; r++) {
-    for (let j = 0; j < M; j++) out[r * M + j] = dot(a, r * D, b, j * D, D);
-  }
-  return out;
 }

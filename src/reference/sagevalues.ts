@@ -14,7 +14,7 @@ import { type Recipe, TILE, type ValueType } from "../precision.ts";
 import { groupsOf16, groupsOfV } from "./groups.ts";
 import { floats, type Grid, integers, nvfp4, quantise } from "./quantise.ts";
 import { numbers } from "./sagescores.ts";
-import { means, subtract } from "./smooth.ts";
+import { smoothRows } from "./smooth.ts";
 
 export interface QuantisedValues {
   /** What is multiplied by codes of P, [M,E]; NaN and ∞ are what V holds. */
@@ -43,9 +43,7 @@ export function quantiseValues(
   const smooth = V.slice(0, M * E);
   if (pv !== "float32" || smoothV) smooth.forEach((v, at) => smooth[at] = Math.fround(v));
   const counts = (j: number, e: number) => seen[j] === 1 && Number.isFinite(smooth[j * E + e]);
-  const mean = smoothV ? means(smooth, E, 0, M, counts) : null;
-  if (mean) subtract(smooth, E, 0, M, mean);
-
+  const mean = smoothV ? smoothRows(smooth, E, 0, M, counts) : null;
   const grid = gridOf(recipe);
   const own = { smooth, mean, counts, grid, tiled: false, units: new Float64Array(E).fill(1) };
   if (grid === plain) return { ...own, codes: smooth, scaleAt: () => 1 };
@@ -75,13 +73,7 @@ function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
 }
 
 /** Not quantised. */
-const plain: Grid = { top: 1, floor: 0, scale: () => 1, code: (x) => x, error: () => 0 };
+const plain: Grid = { top: 1, floor: 0, scale: () => 1, code: (x) => x };
 
 /** float16, without a scale. */
-const halves: Grid = {
-  top: 1,
-  floor: 0,
-  scale: () => 1,
-  code: roundFloat16,
-  error: (x) => Math.abs(x) < 65520 ? Math.max(Math.abs(x) * 2 ** -11, 2 ** -25) : Infinity,
-};
+const halves: Grid = { ...plain, code: roundFloat16 };

@@ -38,33 +38,23 @@ export function scores(
 
     let s = scale * (product === undefined ? dot(Q, i * D, K, j * D, D) : product(i, j));
     if (capLast) s += alibi(head, i, j);
-    let derivative = 1;
+    if (slope) slope[j - from] = 1;
     if (softcap > 0) {
       const t = tanh(s / softcap);
       s = softcap * t;
-      derivative = 1 - t * t;
+      if (slope) slope[j - from] = 1 - t * t;
     }
     if (!capLast) s += alibi(head, i, j);
     // The slope multiplies the additive mask in ggml; elsewhere the bias is added as it is.
-    x[j - from] = semantics.alibi === "bias" ? s + biasSlope(head) * added : s + added;
-    if (slope) slope[j - from] = derivative;
+    x[j - from] = s + biasSlope(head) * added;
   }
 }
 
 /** What ALiBi adds at (i, j); see `Semantics.alibi`. */
 export function alibi({ problem, b, h }: Head, i: number, j: number): number {
   const { alibiSlopes, semantics, H, offset } = problem;
-  if (alibiSlopes === null) return 0;
-  const slope = alibiSlopes[b * H + h];
-  switch (semantics.alibi) {
-    case "distance":
-    case "distance-raw":
-      return -slope * Math.abs(i + offset[b] - j);
-    case "relative":
-      return slope * (j - i);
-    case "bias":
-      return 0;
-  }
+  if (alibiSlopes === null || semantics.alibi === "bias") return 0;
+  return alibiSlopes[b * H + h] * (semantics.alibi === "relative" ? j - i : -Math.abs(i + offset[b] - j));
 }
 
 /** What multiplies the bias: the slope where ALiBi means that, else 1. */

@@ -15,37 +15,25 @@
 
 const { fround } = Math;
 
-/** Means [columns] of rows first ≤ row < last, over what counts; 0 where nothing does. */
-export function means(
+/** Takes the means [columns] of rows first ≤ row < last out of x and returns them, over what counts; 0 where nothing does. */
+export function smoothRows(
   x: Float64Array,
   columns: number,
   first: number,
   last: number,
   counts: (row: number, column: number) => boolean,
 ): Float64Array {
-  const sum = new Float64Array(columns);
-  const count = new Float64Array(columns);
-  const amax = new Float64Array(columns);
-  for (let row = first; row < last; row++) {
-    for (let d = 0; d < columns; d++) {
+  return Float64Array.from({ length: columns }, (_, d) => {
+    let sum = 0, count = 0, amax = 0;
+    for (let row = first; row < last; row++) {
       if (!counts(row, d)) continue;
-      sum[d] += x[row * columns + d];
-      count[d]++;
-      amax[d] = Math.max(amax[d], Math.abs(x[row * columns + d]));
+      const value = x[row * columns + d];
+      sum += value;
+      count++;
+      amax = Math.max(amax, Math.abs(value));
     }
-  }
-  return sum.map((total, d) => count[d] === 0 || amax[d] >= 2 ** 126 ? 0 : fround(total / count[d]));
-}
-
-/** x − mean for rows first ≤ row < last, in place. */
-export function subtract(
-  x: Float64Array,
-  columns: number,
-  first: number,
-  last: number,
-  mean: Float64Array,
-): void {
-  for (let row = first; row < last; row++) {
-    for (let d = 0; d < columns; d++) x[row * columns + d] = fround(x[row * columns + d] - mean[d]);
-  }
+    const mean = count === 0 || amax >= 2 ** 126 ? 0 : fround(sum / count);
+    for (let row = first; row < last; row++) x[row * columns + d] = fround(x[row * columns + d] - mean);
+    return mean;
+  });
 }

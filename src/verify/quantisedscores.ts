@@ -11,6 +11,7 @@ import { dot } from "../reference/dot.ts";
 import type { Head } from "../reference/heads.ts";
 import { type Operand, quantiseKeys, quantiseQueries } from "../reference/sagescores.ts";
 import type { Arithmetic } from "./arithmetic.ts";
+import { codeError } from "./codeerror.ts";
 import { type RowScores, SECOND_ORDER } from "./rowscores.ts";
 
 /** Roundoff of float32, in which codes, scales and differences from means are made, whatever computes the rest. */
@@ -81,6 +82,7 @@ export class ScoreErrors {
     const reach = new Float64Array(smooth.length);
     const norm = new Float64Array(rows);
     const inputNorm = new Float64Array(rows);
+    const error = codeError(this.#recipe.qk, grid.top);
     const drift = mean && this.#drift(x, D, operand);
     for (let row = 0; row < rows; row++) {
       if (!finite[row]) continue;
@@ -90,7 +92,7 @@ export class ScoreErrors {
         const a = Math.abs(smooth[at]) + (slip ? slip[d] : 0);
         const scale = scaleAt(row, d) + worst / grid.top;
         size[at] = a;
-        reach[at] = a + grid.error(a, scale) + (wide ? U * Math.abs(x[at]) : 0);
+        reach[at] = a + error(a, scale) + (wide ? U * Math.abs(x[at]) : 0);
       }
       norm[row] = Math.sqrt(dot(reach, row * D, reach, row * D, D));
       inputNorm[row] = Math.sqrt(dot(x, row * D, x, row * D, D));

@@ -13,6 +13,7 @@ import { exp } from "../reference/math.ts";
 import { type QuantisedValues, quantiseValues } from "../reference/sagevalues.ts";
 import { summation, summationError, weightCodes } from "../reference/sageweights.ts";
 import type { Arithmetic } from "./arithmetic.ts";
+import { codeError } from "./codeerror.ts";
 import { U } from "./quantisedscores.ts";
 import { type RowScores, SECOND_ORDER } from "./rowscores.ts";
 import type { RowWeights } from "./weights.ts";
@@ -55,6 +56,7 @@ export class ValueErrors {
     const input = problem.v.dtype === "float64" && (pv !== "float32" || smoothV) ? U : 0;
     const difference = smoothV ? U : 0;
     const slip = this.#drift(V, M, E, values);
+    const error = codeError(pv, grid.top);
     this.#size = smooth.map((v, at) => Math.abs(v) + slip[at % E]);
     this.#error = this.#size.map((size, at) => {
       const [j, e] = [Math.floor(at / E), at % E];
@@ -62,7 +64,7 @@ export class ValueErrors {
       const scale = values.scaleAt(j, e) + slip[e] / grid.top;
       // A code times its unit may fall below the least normal number.
       const tiny = pv === "float32/fp8" ? this.#arithmetic.eta : 0;
-      return grid.error(size, scale) + difference * size + input * Math.abs(V[at]) + tiny;
+      return error(size, scale) + difference * size + input * Math.abs(V[at]) + tiny;
     });
     this.#largest = this.#size.reduce(
       (most, v, at) => counts(Math.floor(at / E), at % E) && v > most ? v : most,
