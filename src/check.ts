@@ -5,19 +5,53 @@ import type { PerHead, Vector } from "./options.ts";
 /** Lengths beyond this would overflow the 32-bit indices of the kernels. */
 export const MAX_LENGTH = 2 ** 30;
 
-export function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
-  if (typeof value !== "string") throw new TypeError(`${name}: expected a string, got ${describe(value)}`);
-  if (!allowed.includes(value as T)) {
-    throw new RangeError(`${name}: expected ${allowed.map((x) => `"${x}"`).join(", ")}, got "${value}"`);
+/** @throws TypeError unless the value is an object, `expected` in words. */
+export function expectRecord(name: string, value: unknown, expected: string): void {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new TypeError(`${name}: expected ${expected}, got ${describe(value)}`);
   }
-  return value as T;
 }
 
-export function flag(name: string, value: unknown): boolean {
-  if (value !== undefined && typeof value !== "boolean") {
-    throw new TypeError(`${name}: expected true or false, got ${describe(value)}`);
+/** Fields by name with the values they may have, the default first; null where these are checked elsewhere. */
+export type Fields = Readonly<Record<string, readonly unknown[] | null>>;
+
+/** @throws TypeError for a name that is no field, or as {@link oneOf}; undefined is a field left out. */
+export function expectFields(prefix: string, given: object, fields: Fields): void {
+  for (const name of Object.keys(given)) {
+    if (!Object.hasOwn(fields, name)) {
+      throw new TypeError(`${prefix}${name}: no such option; there are ${Object.keys(fields).join(", ")}`);
+    }
+    const value = given[name as keyof object] as unknown;
+    const allowed = fields[name];
+    if (allowed && value !== undefined && !allowed.includes(value)) oneOf(prefix + name, value, allowed);
   }
-  return value === true;
+}
+
+/** A value for every field: the one given, that of `base`, or the default. */
+export function complete<T>(fields: Fields, given: Partial<T>, base: Partial<T> = {}): T {
+  const all: Partial<T> = {};
+  for (const name of Object.keys(fields) as (keyof T & string)[]) {
+    all[name] = or(given[name], or(base[name], fields[name]?.[0] as T[typeof name]));
+  }
+  return all as T;
+}
+
+/** null is no way to leave an option out. */
+export function or<T>(value: T | undefined, otherwise: T): T {
+  return value === undefined ? otherwise : value;
+}
+
+export function oneOf<const T>(name: string, value: unknown, allowed: readonly T[]): T {
+  if (allowed.includes(value as T)) return value as T;
+  const Wrong = allowed.some((x) => typeof x === typeof value) ? RangeError : TypeError;
+  throw new Wrong(`${name}: expected ${allowed.map(describe).join(", ")}, got ${describe(value)}`);
+}
+
+/** The values of a flag, which is down unless given. */
+export const FLAG: readonly boolean[] = [false, true];
+
+export function flag(name: string, value: unknown): boolean {
+  return oneOf(name, or(value, false), FLAG);
 }
 
 export function finite(name: string, value: unknown): number {

@@ -23,6 +23,7 @@ const AXES = {
   bnhd: ["BNHD", "BMGD", "BMGE"],
   thd: [["total", "H", "D"], ["total", "G", "D"], ["total", "G", "E"]],
 } as const;
+export const LAYOUTS = Object.keys(AXES) as Layout[];
 /** Axes that two tensors share, as a message lists them. */
 const SHARED = ["total", "B", "G", "M", "D"] as const;
 

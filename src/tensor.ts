@@ -5,6 +5,7 @@
  * Element [x0, x1, …] of a view is data[offset + Σ x·strides]; strides are in elements. A broadcast axis has stride
  * 0, overlapping views are fine, nothing is copied here.
  */
+import { expectRecord } from "./check.ts";
 import {
   BYTES,
   decodeBFloat16,
@@ -75,9 +76,7 @@ const CARRIES: Readonly<Record<string, readonly DType[]>> = {
 
 /** @throws TypeError for a wrong kind of thing, RangeError for a shape that does not fit its data. */
 export function view(name: string, input: TensorInput): View {
-  if (input === null || typeof input !== "object") {
-    throw new TypeError(`${name}: expected a tensor {data, shape}, got ${describe(input)}`);
-  }
+  expectRecord(name, input, "a tensor {data, shape}");
   const location = (input as { location?: unknown }).location;
   if (typeof location === "string" && !location.startsWith("cpu") && location !== "none") {
     throw new TypeError(
@@ -97,10 +96,7 @@ export function view(name: string, input: TensorInput): View {
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
   const told = input.dtype ?? input.type;
-  if (told === undefined && array === "Uint16Array") {
-    throw new TypeError(`${name}: expected dtype "float16" or "bfloat16" with a Uint16Array, got none`);
-  }
-  const dtype = (told ?? carries[0]) as DType;
+  const dtype = (told ?? (array === "Uint16Array" ? told : carries[0])) as DType;
   if (!carries.includes(dtype)) {
     throw new TypeError(
       `${name}: expected dtype ${carries.join(" or ")} with a ${array}, got ${told}`,
@@ -162,20 +158,13 @@ function checkExtent(name: string, length: number, shape: number[], strides: num
 /** numpy's rule: axes align at the right, length 1 stretches. */
 export function broadcast(name: string, source: View, shape: readonly number[], letters: string): View {
   const lead = shape.length - source.shape.length;
-  const strides = shape.map((n, axis) => {
-    const have = axis < lead ? 1 : source.shape[axis - lead];
-    if (have !== n && have !== 1) {
-      throw new RangeError(
-        `${name}: expected a shape that broadcasts to ${letters} = [${shape}], got [${source.shape}]`,
-      );
-    }
-    return axis < lead || have === 1 ? 0 : source.strides[axis - lead];
-  });
-  if (lead < 0) {
+  const fits = source.shape.every((n, axis) => n === 1 || n === shape[lead + axis]);
+  if (lead < 0 || !fits) {
     throw new RangeError(
-      `${name}: expected at most ${shape.length} axes (${letters}), got [${source.shape}]`,
+      `${name}: expected a shape that broadcasts to ${letters} = [${shape}], got [${source.shape}]`,
     );
   }
+  const strides = shape.map((_, axis) => source.shape[axis - lead] > 1 ? source.strides[axis - lead] : 0);
   return { ...source, shape, strides };
 }
 
@@ -225,12 +214,10 @@ export function elementReader(source: View): (index: number) => number {
 export function toFloat64(source: View): Float64Array {
   const { shape, strides, offset } = source;
   const out = new Float64Array(sizeOf(shape));
-  if (out.length === 0) return out;
   const read = elementReader(source);
   const rank = shape.length;
-  if (rank === 0) return out.fill(read(offset));
-  const inner = shape[rank - 1];
-  const step = strides[rank - 1];
+  const inner = shape[rank - 1] ?? 1;
+  const step = strides[rank - 1] ?? 1;
   const counter = new Array<number>(rank).fill(0);
   let row = offset;
   for (let at = 0; at < out.length; at += inner) {
@@ -247,18 +234,9 @@ export function toFloat64(source: View): Float64Array {
 
 /** Numbers → a new array of the dtype, rounded to nearest, ties to even. */
 export function fromFloat64(values: Float64Array, dtype: DType): FloatTensor["data"] {
-  switch (dtype) {
-    case "float64":
-      return values;
-    case "float32":
-      return Float32Array.from(values);
-    case "float16":
-      return Uint16Array.from(values, encodeFloat16);
-    case "bfloat16":
-      return Uint16Array.from(values, encodeBFloat16);
-    default:
-      throw new TypeError(`out: expected a floating dtype, got ${dtype}`);
-  }
+  if (dtype === "float64") return values;
+  if (dtype === "float32") return Float32Array.from(values);
+  return Uint16Array.from(values, dtype === "float16" ? encodeFloat16 : encodeBFloat16);
 }
 
 /** Bytes the elements of a view take once packed. */

@@ -152,7 +152,7 @@ describe("applyRotary", () => {
     fail({ positions: 0.5 }, RangeError, "positions[0]: expected an integer, got 0.5");
     fail({ sin: tables(4, 4).sin }, RangeError, "sin: expected [4,4] like cos, got [4,2]");
     fail(tables(10, 4), RangeError, "cos: expected [positions, R/2] with R ≤ 8, got [4,5]");
-    fail({ interleaved: 1 as never }, TypeError, "interleaved: expected true or false, got 1");
+    fail({ interleaved: 1 as never }, TypeError, "interleaved: expected false, true, got 1");
     fail({ layout: "thd" as "bhnd" }, RangeError, 'layout: expected "bhnd", "bnhd", got "thd"');
     expectThrow(
       () => applyRotary(normal(1, [4, 8]), { cos, sin }),
