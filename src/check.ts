@@ -1,6 +1,6 @@
 /** Checks that options share. Success builds no strings; the message starts with the name of what is wrong. */
-import { describe, toFloat64, type View, view } from "./tensor.ts";
-import type { PerHead, Vector } from "./options.ts";
+import { describe, type TensorInput, toFloat64, type View, view } from "./tensor.ts";
+import type { Vector } from "./options.ts";
 
 /** Lengths beyond this would overflow the 32-bit indices of the kernels. */
 export const MAX_LENGTH = 2 ** 30;
@@ -66,23 +66,28 @@ export function atLeastZero(name: string, value: unknown): number {
   return x;
 }
 
-export function count(name: string, value: unknown): number {
-  const x = finite(name, value);
-  if (!Number.isInteger(x) || x < 0 || x > MAX_LENGTH) {
-    throw new RangeError(`${name}: expected an integer from 0 to 2^30, got ${x}`);
-  }
-  return x;
+/** An integer in a range; `at` is its place in a vector. */
+export function integer(name: string, value: number, low: number, high: number, at?: number): number {
+  if (Number.isInteger(value) && value >= low && value <= high) return value;
+  const place = at === undefined ? "" : `[${at}]`;
+  throw new RangeError(`${name}${place}: expected an integer from ${low} to ${high}, got ${value}`);
 }
 
-export function perHeadCount(name: string, input: PerHead<number>, H: number): Int32Array {
-  if (typeof input === "number") return new Int32Array(H).fill(count(name, input));
-  if (!(Array.isArray(input) || ArrayBuffer.isView(input))) {
-    throw new TypeError(`${name}: expected a number or one per head, got ${describe(input)}`);
-  }
-  if (input.length !== H) {
-    throw new RangeError(`${name}: expected one per head (H=${H}), got ${input.length}`);
-  }
-  return Int32Array.from(input, (n) => count(name, n));
+export function count(name: string, value: unknown, low = 0, high = MAX_LENGTH): number {
+  return integer(name, finite(name, value), low, high);
+}
+
+/** A number for all n, or one each. */
+export function counts(
+  name: string,
+  input: number | Vector,
+  n: number,
+  letters: string,
+  low = 0,
+): Int32Array {
+  if (typeof input === "number") return new Int32Array(n).fill(integer(name, input, low, MAX_LENGTH));
+  const values = vector(name, input, [[n]], `a number or ${letters}`);
+  return Int32Array.from(values, (value, at) => integer(name, value, low, MAX_LENGTH, at));
 }
 
 /** A vector of one of the given shapes (null: of rank 1) as float64; a bare array counts as rank 1. */
@@ -92,7 +97,7 @@ export function vector(
   shapes: number[][] | null,
   letters: string,
 ): Float64Array {
-  const source = input !== null && typeof input === "object" && "data" in input ? view(name, input) : null;
+  const source = (input as Partial<TensorInput> | null)?.data ? view(name, input as TensorInput) : null;
   const values = source ? toFloat64(source) : bareVector(name, input as ArrayLike<number>, letters);
   const shape = source?.shape ?? [values.length];
   const wanted = shapes ?? [[values.length]];
@@ -103,8 +108,8 @@ export function vector(
 }
 
 function bareVector(name: string, input: ArrayLike<number>, letters: string): Float64Array {
-  if (input === null || typeof input !== "object" || typeof input.length !== "number") {
-    throw new TypeError(`${name}: expected an array or tensor ${letters}, got ${describe(input)}`);
+  if (typeof input?.length !== "number") {
+    throw new TypeError(`${name}: expected ${letters}, got ${describe(input)}`);
   }
   return Float64Array.from(input, (x, at) => {
     if (typeof x === "number" || typeof x === "bigint") return Number(x);

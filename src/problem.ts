@@ -9,14 +9,15 @@ import {
   atLeastZero,
   complete,
   count,
+  counts,
   expectFields,
   expectRecord,
   type Fields,
   finite,
   FLAG,
+  integer,
   oneOf,
   or,
-  perHeadCount,
   vector,
 } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
@@ -173,7 +174,7 @@ export function createProblem(
     offset,
     left,
     right,
-    sinkTokens: perHeadCount("sinkTokens", or(options.sinkTokens, 0), H),
+    sinkTokens: counts("sinkTokens", or(options.sinkTokens, 0), H, "[H]"),
     chunk: count("chunk", or(options.chunk, 0)),
     bias,
     mask,
@@ -211,20 +212,14 @@ function slopes(input: Vector, B: number, H: number): Float64Array {
 
 function keyLengths(input: Vector, available: Int32Array): Int32Array {
   const values = vector("keyLengths", input, [[available.length]], "[B]");
-  values.forEach((n, b) => {
-    if (!Number.isInteger(n) || n < 0 || n > available[b]) {
-      throw new RangeError(`keyLengths[${b}]: expected an integer from 0 to ${available[b]}, got ${n}`);
-    }
-  });
-  return Int32Array.from(values);
+  return Int32Array.from(values, (n, b) => integer("keyLengths", n, 0, available[b], b));
 }
 
 function dropout(input: { p: number; seed: number }): { p: number; seed: number } {
   expectRecord("dropout", input, "{p, seed}");
   const p = finite("dropout.p", input.p);
-  const seed = finite("dropout.seed", input.seed);
+  const seed = count("dropout.seed", input.seed, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   if (p < 0 || p >= 1) throw new RangeError(`dropout.p: expected 0 ≤ p < 1, got ${p}`);
-  if (!Number.isSafeInteger(seed)) throw new RangeError(`dropout.seed: expected an integer, got ${seed}`);
   return { p, seed };
 }
 
