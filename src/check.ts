@@ -5,6 +5,8 @@ import type { Vector } from "./options.ts";
 /** Lengths beyond this would overflow the 32-bit indices of the kernels. */
 export const MAX_LENGTH = 2 ** 30;
 
+export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
+
 /** @throws TypeError unless the value is an object, `expected` in words. */
 export function expectRecord(name: string, value: unknown, expected: string): void {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
@@ -54,27 +56,29 @@ export function flag(name: string, value: unknown): boolean {
   return oneOf(name, or(value, false), FLAG);
 }
 
+/** @throws TypeError for what is no number, RangeError for another than those `expected` in words. */
+export function refuseNumber(name: string, expected: string, value: unknown): never {
+  throw new (typeof value === "number" ? RangeError : TypeError)(
+    `${name}: expected ${expected}, got ${describe(value)}`,
+  );
+}
+
 export function finite(name: string, value: unknown): number {
-  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${describe(value)}`);
-  if (!Number.isFinite(value)) throw new RangeError(`${name}: expected a finite number, got ${value}`);
-  return value;
+  return Number.isFinite(value) ? value as number : refuseNumber(name, "a finite number", value);
 }
 
 export function atLeastZero(name: string, value: unknown): number {
-  const x = finite(name, value);
-  if (x < 0) throw new RangeError(`${name}: expected a number ≥ 0, got ${x}`);
-  return x;
+  return finite(name, value) >= 0 ? value as number : refuseNumber(name, "a number ≥ 0", value);
 }
 
 /** An integer in a range; `at` is its place in a vector. */
-export function integer(name: string, value: number, low: number, high: number, at?: number): number {
-  if (Number.isInteger(value) && value >= low && value <= high) return value;
-  const place = at === undefined ? "" : `[${at}]`;
-  throw new RangeError(`${name}${place}: expected an integer from ${low} to ${high}, got ${value}`);
+export function integer(name: string, value: unknown, low: number, high: number, at?: number): number {
+  if (Number.isInteger(value) && value as number >= low && value as number <= high) return value as number;
+  return refuseNumber(at === undefined ? name : `${name}[${at}]`, `an integer from ${low} to ${high}`, value);
 }
 
-export function count(name: string, value: unknown, low = 0, high = MAX_LENGTH): number {
-  return integer(name, finite(name, value), low, high);
+export function count(name: string, value: unknown): number {
+  return integer(name, value, 0, MAX_LENGTH);
 }
 
 /** A number for all n, or one each. */

@@ -5,7 +5,7 @@
  *   bnhd   q [B,N,H,D]     k [B,M,G,D]     v [B,M,G,E]
  *   thd    q [total,H,D]   k [total,G,D]   v [total,G,E]   sequence b: rows cuSeqlens[b] ≤ row < cuSeqlens[b + 1]
  */
-import { integer, MAX_LENGTH, sameShape, vector } from "./check.ts";
+import { integer, sameShape, vector } from "./check.ts";
 import { FLOATS } from "./dtype.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import type { Problem } from "./problem.ts";
@@ -63,9 +63,6 @@ export function geometry(
   const M = packed ? keyLength.reduce((a, b) => Math.max(a, b), 0) : keys;
   if (G === 0 ? H !== 0 : H % G !== 0) {
     throw new RangeError(`k: expected key/value heads G that divide H=${H}, got G=${G}`);
-  }
-  if (N > MAX_LENGTH || M > MAX_LENGTH) {
-    throw new RangeError(`q: expected at most 2^30 queries and keys, got N=${N}, M=${M}`);
   }
   return {
     B,

@@ -16,8 +16,10 @@ import {
   finite,
   FLAG,
   integer,
+  MAX_INTEGER,
   oneOf,
   or,
+  refuseNumber,
   vector,
 } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
@@ -197,10 +199,9 @@ export function isBlockMask(mask: unknown): mask is BlockMask {
   return typeof mask === "object" && mask !== null && "starts" in mask && "parts" in mask && "words" in mask;
 }
 
-function checkBlocks({ shape }: BlockMask, [B, H, N, M]: readonly number[]): void {
-  const fits = (shape[0] === B || shape[0] === 1) && (shape[1] === H || shape[1] === 1);
-  if (!fits || shape[2] !== N || shape[3] !== M) {
-    throw new RangeError(`mask: expected a BlockMask of [B,H,N,M] = [${[B, H, N, M]}], got [${shape}]`);
+function checkBlocks({ shape }: BlockMask, scores: readonly number[]): void {
+  if (shape.some((n, axis) => n !== scores[axis] && (n !== 1 || axis > 1))) {
+    throw new RangeError(`mask: expected a BlockMask of [B,H,N,M] = [${scores}], got [${shape}]`);
   }
 }
 
@@ -218,8 +219,8 @@ function keyLengths(input: Vector, available: Int32Array): Int32Array {
 function dropout(input: { p: number; seed: number }): { p: number; seed: number } {
   expectRecord("dropout", input, "{p, seed}");
   const p = finite("dropout.p", input.p);
-  const seed = count("dropout.seed", input.seed, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-  if (p < 0 || p >= 1) throw new RangeError(`dropout.p: expected 0 ≤ p < 1, got ${p}`);
+  const seed = integer("dropout.seed", input.seed, -MAX_INTEGER, MAX_INTEGER);
+  if (p < 0 || p >= 1) refuseNumber("dropout.p", "0 ≤ p < 1", p);
   return { p, seed };
 }
 

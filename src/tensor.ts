@@ -5,7 +5,7 @@
  * Element [x0, x1, …] of a view is data[offset + Σ x·strides]; strides are in elements. A broadcast axis has stride
  * 0, overlapping views are fine, nothing is copied here.
  */
-import { expectRecord } from "./check.ts";
+import { expectRecord, integer, MAX_INTEGER, MAX_LENGTH } from "./check.ts";
 import {
   BYTES,
   decodeBFloat16,
@@ -111,9 +111,7 @@ export function view(name: string, input: TensorInput): View {
     throw new RangeError(`${name}.strides: expected ${shape.length} strides, got ${strides.length}`);
   }
   const offset = input.offset ?? 0;
-  if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`${name}.offset: expected an integer ≥ 0, got ${offset}`);
-  }
+  if (offset !== 0) integer(`${name}.offset`, offset, 0, MAX_INTEGER);
   checkExtent(name, data.length, shape, strides, offset);
   return { data, dtype, shape, strides, offset, resident };
 }
@@ -123,11 +121,10 @@ export function lengths(name: string, dims: ArrayLike<number | bigint> | undefin
   if (typeof dims?.length !== "number") {
     throw new TypeError(`${name}: expected an array of numbers, got ${describe(dims)}`);
   }
-  const shape = integers(name, dims);
+  const shape = integers(name, dims, 0, MAX_LENGTH);
   if (shape.length > MAX_RANK) {
     throw new RangeError(`${name}: expected at most ${MAX_RANK} axes, got ${shape.length}`);
   }
-  if (shape.some((n) => n < 0)) throw new RangeError(`${name}: expected lengths ≥ 0, got [${shape}]`);
   return shape;
 }
 
@@ -245,14 +242,14 @@ export function byteSize({ shape, dtype }: View): number {
 }
 
 /** An array of integers out of anything array-like; bigints of onnxruntime's int64 tensors included. */
-export function integers(name: string, values: ArrayLike<number | bigint>): number[] {
+export function integers(
+  name: string,
+  values: ArrayLike<number | bigint>,
+  low = -MAX_INTEGER,
+  high = MAX_INTEGER,
+): number[] {
   const result: number[] = [];
-  for (let x = 0; x < values.length; x++) {
-    result.push(Number(values[x]));
-    if (!Number.isSafeInteger(result[x])) {
-      throw new RangeError(`${name}[${x}]: expected an integer, got ${values[x]}`);
-    }
-  }
+  for (let x = 0; x < values.length; x++) result.push(integer(name, Number(values[x]), low, high, x));
   return result;
 }
 

@@ -3,7 +3,7 @@
  *
  *   p = i + offset[b]     lo ≤ j < hi,  or  j < min(sinkTokens[h], hi)
  */
-import { counts, finite, MAX_LENGTH } from "./check.ts";
+import { counts, MAX_LENGTH, refuseNumber } from "./check.ts";
 import type { Align } from "./semantics.ts";
 import type { PerHead, Window } from "./options.ts";
 import type { Problem } from "./problem.ts";
@@ -81,8 +81,8 @@ export function windows(input: PerHead<Window> | null, H: number): { left: Int32
 
 function side(name: string, value: number | null): number {
   if (value === null || value === -1 || value === Infinity) return OPEN;
-  if (!Number.isInteger(finite(name, value)) || value < 0) {
-    throw new RangeError(`${name}: expected an integer ≥ 0, or null or −1 for open, got ${value}`);
+  if (!Number.isInteger(value) || value < 0) {
+    refuseNumber(name, "an integer ≥ 0, or null or −1 for open", value);
   }
   return Math.min(value, OPEN);
 }

@@ -43,7 +43,11 @@ describe("alibiSlopes", () => {
       RangeError,
       "heads: expected an integer from 0 to 1073741824, got 1.5",
     );
-    expectThrow(() => alibiSlopes("8" as never), TypeError, 'heads: expected a number, got "8"');
+    expectThrow(
+      () => alibiSlopes("8" as never),
+      TypeError,
+      'heads: expected an integer from 0 to 1073741824, got "8"',
+    );
     expectThrow(() => alibiSlopes(8, NaN), RangeError, "maxBias: expected a finite number, got NaN");
   });
 });

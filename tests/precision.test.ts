@@ -79,7 +79,7 @@ describe("sage", () => {
     ],
     [{ blockQ: 12 }, RangeError, "precision.blockQ: expected a multiple of 8 up to 65536, got 12"],
     [{ blockK: 0 }, RangeError, "precision.blockK: expected a multiple of 8"],
-    [{ warpQ: "32" }, TypeError, 'precision.warpQ: expected a number, got "32"'],
+    [{ warpQ: "32" }, TypeError, 'precision.warpQ: expected a finite number, got "32"'],
   ];
   it.each(wrong)("refuses %j", (input, kind, message) => {
     expect(() => sage(input as never)).toThrow(kind);
