@@ -1,54 +1,97 @@
 /** Checks that options share. Success builds no strings; the message starts with the name of what is wrong. */
-import { describe, toFloat64, type View, view } from "./tensor.ts";
-import type { PerHead, Vector } from "./options.ts";
+import { describe, type TensorInput, toFloat64, type View, view } from "./tensor.ts";
+import type { Vector } from "./options.ts";
 
 /** Lengths beyond this would overflow the 32-bit indices of the kernels. */
 export const MAX_LENGTH = 2 ** 30;
 
-export function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
-  if (typeof value !== "string") throw new TypeError(`${name}: expected a string, got ${describe(value)}`);
-  if (!allowed.includes(value as T)) {
-    throw new RangeError(`${name}: expected ${allowed.map((x) => `"${x}"`).join(", ")}, got "${value}"`);
+export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
+
+/** @throws TypeError unless the value is an object, `expected` in words. */
+export function expectRecord(name: string, value: unknown, expected: string): void {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new TypeError(`${name}: expected ${expected}, got ${describe(value)}`);
   }
-  return value as T;
 }
 
-export function flag(name: string, value: unknown): boolean {
-  if (value !== undefined && typeof value !== "boolean") {
-    throw new TypeError(`${name}: expected true or false, got ${describe(value)}`);
+/** Fields by name with the values they may have, the default first; null where these are checked elsewhere. */
+export type Fields = Readonly<Record<string, readonly unknown[] | null>>;
+
+/** @throws TypeError for a name that is no field, or as {@link oneOf}; undefined is a field left out. */
+export function expectFields(prefix: string, given: object, fields: Fields): void {
+  for (const name of Object.keys(given)) {
+    if (!Object.hasOwn(fields, name)) {
+      throw new TypeError(`${prefix}${name}: no such option; there are ${Object.keys(fields).join(", ")}`);
+    }
+    const value = given[name as keyof object] as unknown;
+    const allowed = fields[name];
+    if (allowed && value !== undefined && !allowed.includes(value)) oneOf(prefix + name, value, allowed);
   }
-  return value === true;
+}
+
+/** A value for every field: the one given, that of `base`, or the default. */
+export function complete<T>(fields: Fields, given: Partial<T>, base: Partial<T> = {}): T {
+  const all: Partial<T> = {};
+  for (const name of Object.keys(fields) as (keyof T & string)[]) {
+    all[name] = or(given[name], or(base[name], fields[name]?.[0] as T[typeof name]));
+  }
+  return all as T;
+}
+
+/** null is no way to leave an option out. */
+export function or<T>(value: T | undefined, otherwise: T): T {
+  return value === undefined ? otherwise : value;
+}
+
+export function oneOf<const T>(name: string, value: unknown, allowed: readonly T[]): T {
+  if (allowed.includes(value as T)) return value as T;
+  const Wrong = allowed.some((x) => typeof x === typeof value) ? RangeError : TypeError;
+  throw new Wrong(`${name}: expected ${allowed.map(describe).join(", ")}, got ${describe(value)}`);
+}
+
+/** The values of a flag, which is down unless given. */
+export const FLAG: readonly boolean[] = [false, true];
+
+export function flag(name: string, value: unknown): boolean {
+  return oneOf(name, or(value, false), FLAG);
+}
+
+/** @throws TypeError for what is no number, RangeError for another than those `expected` in words. */
+export function refuseNumber(name: string, expected: string, value: unknown): never {
+  throw new (typeof value === "number" ? RangeError : TypeError)(
+    `${name}: expected ${expected}, got ${describe(value)}`,
+  );
 }
 
 export function finite(name: string, value: unknown): number {
-  if (typeof value !== "number") throw new TypeError(`${name}: expected a number, got ${describe(value)}`);
-  if (!Number.isFinite(value)) throw new RangeError(`${name}: expected a finite number, got ${value}`);
-  return value;
+  return Number.isFinite(value) ? value as number : refuseNumber(name, "a finite number", value);
 }
 
 export function atLeastZero(name: string, value: unknown): number {
-  const x = finite(name, value);
-  if (x < 0) throw new RangeError(`${name}: expected a number ≥ 0, got ${x}`);
-  return x;
+  return finite(name, value) >= 0 ? value as number : refuseNumber(name, "a number ≥ 0", value);
+}
+
+/** An integer in a range; `at` is its place in a vector. */
+export function integer(name: string, value: unknown, low: number, high: number, at?: number): number {
+  if (Number.isInteger(value) && value as number >= low && value as number <= high) return value as number;
+  return refuseNumber(at === undefined ? name : `${name}[${at}]`, `an integer from ${low} to ${high}`, value);
 }
 
 export function count(name: string, value: unknown): number {
-  const x = finite(name, value);
-  if (!Number.isInteger(x) || x < 0 || x > MAX_LENGTH) {
-    throw new RangeError(`${name}: expected an integer from 0 to 2^30, got ${x}`);
-  }
-  return x;
+  return integer(name, value, 0, MAX_LENGTH);
 }
 
-export function perHeadCount(name: string, input: PerHead<number>, H: number): Int32Array {
-  if (typeof input === "number") return new Int32Array(H).fill(count(name, input));
-  if (!(Array.isArray(input) || ArrayBuffer.isView(input))) {
-    throw new TypeError(`${name}: expected a number or one per head, got ${describe(input)}`);
-  }
-  if (input.length !== H) {
-    throw new RangeError(`${name}: expected one per head (H=${H}), got ${input.length}`);
-  }
-  return Int32Array.from(input, (n) => count(name, n));
+/** A number for all n, or one each. */
+export function counts(
+  name: string,
+  input: number | Vector,
+  n: number,
+  letters: string,
+  low = 0,
+): Int32Array {
+  if (typeof input === "number") return new Int32Array(n).fill(integer(name, input, low, MAX_LENGTH));
+  const values = vector(name, input, [[n]], `a number or ${letters}`);
+  return Int32Array.from(values, (value, at) => integer(name, value, low, MAX_LENGTH, at));
 }
 
 /** A vector of one of the given shapes (null: of rank 1) as float64; a bare array counts as rank 1. */
@@ -58,7 +101,7 @@ export function vector(
   shapes: number[][] | null,
   letters: string,
 ): Float64Array {
-  const source = input !== null && typeof input === "object" && "data" in input ? view(name, input) : null;
+  const source = (input as Partial<TensorInput> | null)?.data ? view(name, input as TensorInput) : null;
   const values = source ? toFloat64(source) : bareVector(name, input as ArrayLike<number>, letters);
   const shape = source?.shape ?? [values.length];
   const wanted = shapes ?? [[values.length]];
@@ -69,8 +112,8 @@ export function vector(
 }
 
 function bareVector(name: string, input: ArrayLike<number>, letters: string): Float64Array {
-  if (input === null || typeof input !== "object" || typeof input.length !== "number") {
-    throw new TypeError(`${name}: expected an array or tensor ${letters}, got ${describe(input)}`);
+  if (typeof input?.length !== "number") {
+    throw new TypeError(`${name}: expected ${letters}, got ${describe(input)}`);
   }
   return Float64Array.from(input, (x, at) => {
     if (typeof x === "number" || typeof x === "bigint") return Number(x);

@@ -5,11 +5,11 @@
  *   bnhd   q [B,N,H,D]     k [B,M,G,D]     v [B,M,G,E]
  *   thd    q [total,H,D]   k [total,G,D]   v [total,G,E]   sequence b: rows cuSeqlens[b] ≤ row < cuSeqlens[b + 1]
  */
-import { MAX_LENGTH, sameShape, vector } from "./check.ts";
+import { integer, sameShape, vector } from "./check.ts";
 import { FLOATS } from "./dtype.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import type { Problem } from "./problem.ts";
-import { describe, integers, permute, type TensorInput, type View, view } from "./tensor.ts";
+import { describe, permute, type TensorInput, type View, view } from "./tensor.ts";
 
 export type Geometry = Pick<
   Problem,
@@ -23,6 +23,7 @@ const AXES = {
   bnhd: ["BNHD", "BMGD", "BMGE"],
   thd: [["total", "H", "D"], ["total", "G", "D"], ["total", "G", "E"]],
 } as const;
+export const LAYOUTS = Object.keys(AXES) as Layout[];
 /** Axes that two tensors share, as a message lists them. */
 const SHARED = ["total", "B", "G", "M", "D"] as const;
 
@@ -53,26 +54,15 @@ export function geometry(
   const keys = axes.total ?? axes.M as number;
   const { H, G, D, E } = axes as Record<string, number>;
 
-  const starts = cuSeqlens && [
-    cumulative("cuSeqlens.q", cuSeqlens.q, queries),
-    cumulative("cuSeqlens.k", cuSeqlens.k, keys),
-  ];
-  const B = starts ? starts[0].length - 1 : axes.B as number;
-  if (starts && starts[1].length !== B + 1) {
-    throw new RangeError(`cuSeqlens.k: expected ${B + 1} entries like cuSeqlens.q, got ${starts[1].length}`);
-  }
-  const [queryStart, keyStart] = starts
-    ? starts.map((rows) => Int32Array.from(rows.slice(0, B)))
-    : [new Int32Array(B), new Int32Array(B)];
-  const queryLength = lengths(starts?.[0], B, queries);
-  const keyLength = lengths(starts?.[1], B, keys);
+  const qStarts = cuSeqlens && cumulative("cuSeqlens.q", cuSeqlens.q, queries);
+  const kStarts = cuSeqlens && cumulative("cuSeqlens.k", cuSeqlens.k, keys, qStarts?.length);
+  const B = qStarts ? qStarts.length - 1 : axes.B as number;
+  const [queryStart, queryLength] = sequences(qStarts, B, queries);
+  const [keyStart, keyLength] = sequences(kStarts, B, keys);
   const N = packed ? queryLength.reduce((a, b) => Math.max(a, b), 0) : queries;
   const M = packed ? keyLength.reduce((a, b) => Math.max(a, b), 0) : keys;
   if (G === 0 ? H !== 0 : H % G !== 0) {
     throw new RangeError(`k: expected key/value heads G that divide H=${H}, got G=${G}`);
-  }
-  if (N > MAX_LENGTH || M > MAX_LENGTH) {
-    throw new RangeError(`q: expected at most 2^30 queries and keys, got N=${N}, M=${M}`);
   }
   return {
     B,
@@ -94,11 +84,12 @@ export function geometry(
   };
 }
 
-/** Rows of each sequence. */
-function lengths(starts: number[] | undefined, B: number, rows: number): Int32Array {
-  const all = new Int32Array(B).fill(rows);
-  starts?.slice(1).forEach((end, b) => all[b] = end - starts[b]);
-  return all;
+/** Where each sequence starts, and how many rows it has. */
+function sequences(starts: Float64Array | undefined, B: number, rows: number): [Int32Array, Int32Array] {
+  const start = new Int32Array(B);
+  const length = new Int32Array(B).fill(rows);
+  if (starts) start.forEach((_, b) => length[b] = starts[b + 1] - (start[b] = starts[b]));
+  return [start, length];
 }
 
 /** A letter an axis, or a word. */
@@ -108,13 +99,12 @@ export type AxisNames = string | readonly string[];
 export function withAxes(name: string, input: TensorInput, letters: AxisNames, axes: Axes): View {
   const source = floating(name, input);
   const { shape } = source;
-  const wrong = (lengths: string) =>
-    new RangeError(`${name}: expected [${[...letters]}]${lengths}, got [${shape}]`);
-  if (shape.length !== letters.length) throw wrong("");
-  for (let x = 0; x < shape.length; x++) {
-    if ((axes[letters[x]] ?? shape[x]) === shape[x]) continue;
+  let fits = shape.length === letters.length;
+  for (let x = 0; x < shape.length; x++) fits &&= (axes[letters[x]] ?? shape[x]) === shape[x];
+  if (!fits) {
     const known = SHARED.filter((letter) => letters.includes(letter) && axes[letter] !== undefined);
-    throw wrong(` with ${known.map((letter) => `${letter}=${axes[letter]}`).join(", ")}`);
+    const lengths = known.map((letter, x) => `${x ? ", " : " with "}${letter}=${axes[letter]}`).join("");
+    throw new RangeError(`${name}: expected [${[...letters]}]${lengths}, got [${shape}]`);
   }
   for (let x = 0; x < shape.length; x++) axes[letters[x]] = shape[x];
   return source;
@@ -162,17 +152,9 @@ export function boolean(name: string, input: TensorInput): View {
   return source;
 }
 
-function cumulative(name: string, input: Vector, total: number): number[] {
-  const values = integers(name, vector(name, input, null, "[B+1]"));
+function cumulative(name: string, input: Vector, total: number, entries?: number): Float64Array {
+  const values = vector(name, input, entries === undefined ? null : [[entries]], "[B+1]");
   if (values[0] !== 0) throw new RangeError(`${name}[0]: expected 0, got ${values[0]}`);
-  const last = values.length - 1;
-  for (let b = 1; b <= last; b++) {
-    if (values[b] < values[b - 1]) {
-      throw new RangeError(`${name}[${b}]: expected at least ${values[b - 1]}, got ${values[b]}`);
-    }
-  }
-  if (values[last] > total) {
-    throw new RangeError(`${name}[${last}]: expected at most ${total} rows, got ${values[last]}`);
-  }
+  for (let b = 1; b < values.length; b++) integer(name, values[b], values[b - 1], total, b);
   return values;
 }

@@ -4,12 +4,12 @@
  * `out` and `dOut` have the shape of the forward's result, `lse` and `dLse` that of its lse, and both are read as the
  * semantics reports them.
  */
-import { expectShape } from "./check.ts";
+import { expectRecord, expectShape } from "./check.ts";
 import { floating } from "./geometry.ts";
 import type { AttentionOptions } from "./options.ts";
 import { createProblem, type Problem } from "./problem.ts";
 import { placeLse, placeOut } from "./result.ts";
-import { describe, type TensorInput, type View, view } from "./tensor.ts";
+import { type TensorInput, type View, view } from "./tensor.ts";
 
 /** The forward's options, and the gradient that enters through lse. */
 export interface BackwardOptions extends AttentionOptions {
@@ -38,9 +38,7 @@ export function createBackwardProblem(
   dOut: TensorInput,
   options: BackwardOptions = {},
 ): BackwardProblem {
-  if (options === null || typeof options !== "object") {
-    throw new TypeError(`options: expected an object, got ${describe(options)}`);
-  }
+  expectRecord("options", options, "an object");
   const { dLse, ...forward } = options;
   const problem = createProblem(q, k, v, forward);
   if (problem.precision !== null) {

@@ -5,14 +5,30 @@
  * tokens, chunk, lengths) becomes `keyRange`: key j is allowed for row i iff lo ≤ j < hi, or j < min(sinkTokens, hi).
  * A boolean mask and a bias of −∞ cut further. Nothing is copied, nothing is allocated beyond O(B + H).
  */
-import { atLeastZero, count, finite, flag, oneOf, perHeadCount, vector } from "./check.ts";
+import {
+  atLeastZero,
+  complete,
+  count,
+  counts,
+  expectFields,
+  expectRecord,
+  type Fields,
+  finite,
+  FLAG,
+  integer,
+  MAX_INTEGER,
+  oneOf,
+  or,
+  refuseNumber,
+  vector,
+} from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
-import { boolean, floating, geometry as geometryOf } from "./geometry.ts";
+import { boolean, floating, geometry as geometryOf, LAYOUTS } from "./geometry.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import { type Recipe, resolvePrecision } from "./precision.ts";
 import type { BlockMask } from "./sparse/blockmask.ts";
-import { defaults, presets, type Semantics, switches } from "./semantics.ts";
-import { broadcast, describe, type TensorInput, type View } from "./tensor.ts";
+import { defaults, presets, type Semantics, type SemanticsName, switches } from "./semantics.ts";
+import { broadcast, type TensorInput, type View } from "./tensor.ts";
 import { diagonal, windows } from "./visible.ts";
 
 export { isCausalKernel, keyRange, OPEN } from "./visible.ts";
@@ -72,30 +88,30 @@ export interface Problem {
   };
 }
 
-/** Every option by name; the last two are the business of who runs the problem. */
-const OPTIONS: Readonly<Record<keyof AttentionOptions | "signal" | "onProgress", true>> = {
-  scale: true,
-  causal: true,
-  align: true,
-  window: true,
-  sinkTokens: true,
-  chunk: true,
-  softcap: true,
-  bias: true,
-  mask: true,
-  alibiSlopes: true,
-  sink: true,
-  keyLengths: true,
-  cuSeqlens: true,
-  layout: true,
-  semantics: true,
-  dropout: true,
-  out: true,
-  lse: true,
-  probabilities: true,
-  precision: true,
-  signal: true,
-  onProgress: true,
+/** Every option, with the values of those that have a few; the last two are the business of who runs the problem. */
+const OPTIONS: Fields & Record<keyof AttentionOptions | "signal" | "onProgress", unknown> = {
+  scale: null,
+  causal: FLAG,
+  align: null,
+  window: null,
+  sinkTokens: null,
+  chunk: null,
+  softcap: null,
+  bias: null,
+  mask: null,
+  alibiSlopes: null,
+  sink: null,
+  keyLengths: null,
+  cuSeqlens: null,
+  layout: LAYOUTS,
+  semantics: null,
+  dropout: null,
+  out: FLOATS,
+  lse: FLAG,
+  probabilities: FLAG,
+  precision: null,
+  signal: null,
+  onProgress: null,
 };
 
 /** @throws TypeError for a wrong kind, RangeError for a wrong value or shape; the message starts with the name. */
@@ -105,15 +121,9 @@ export function createProblem(
   vInput: TensorInput,
   options: AttentionOptions = {},
 ): Problem {
-  if (options === null || typeof options !== "object") {
-    throw new TypeError(`options: expected an object, got ${describe(options)}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(OPTIONS, name)) {
-      throw new TypeError(`${name}: no such option; there are ${Object.keys(OPTIONS).join(", ")}`);
-    }
-  }
-  const layout = oneOf("layout", or(options.layout, "bhnd"), ["bhnd", "bnhd", "thd"]);
+  expectRecord("options", options, "an object");
+  expectFields("", options, OPTIONS);
+  const layout = or(options.layout, "bhnd");
   const geometry = geometryOf(layout, [qInput, kInput, vInput], options);
   const { B, H, G, N, M, D, E, q, k, v, queryStart, keyStart, queries, keys, queryLength } = geometry;
   const semantics = resolveSemantics(options.semantics);
@@ -162,11 +172,11 @@ export function createProblem(
     keyLength,
     scale: scale(options.scale, D, semantics),
     softcap: atLeastZero("softcap", or(options.softcap, 0)),
-    causal: flag("causal", options.causal),
+    causal: options.causal === true,
     offset,
     left,
     right,
-    sinkTokens: perHeadCount("sinkTokens", or(options.sinkTokens, 0), H),
+    sinkTokens: counts("sinkTokens", or(options.sinkTokens, 0), H, "[H]"),
     chunk: count("chunk", or(options.chunk, 0)),
     bias,
     mask,
@@ -177,16 +187,11 @@ export function createProblem(
     semantics,
     precision: resolvePrecision(options.precision),
     want: {
-      out: options.out === undefined ? null : oneOf("out", options.out, FLOATS),
-      lse: flag("lse", options.lse),
-      probabilities: flag("probabilities", options.probabilities),
+      out: or<DType | null>(options.out, null),
+      lse: options.lse === true,
+      probabilities: options.probabilities === true,
     },
   };
-}
-
-/** null is no way to leave an option out. */
-function or<T>(value: T | undefined, otherwise: T): T {
-  return value === undefined ? otherwise : value;
 }
 
 /** Known by what is in it, not by its class, which only those load who make such masks. */
@@ -194,10 +199,9 @@ export function isBlockMask(mask: unknown): mask is BlockMask {
   return typeof mask === "object" && mask !== null && "starts" in mask && "parts" in mask && "words" in mask;
 }
 
-function checkBlocks({ shape }: BlockMask, [B, H, N, M]: readonly number[]): void {
-  const fits = (shape[0] === B || shape[0] === 1) && (shape[1] === H || shape[1] === 1);
-  if (!fits || shape[2] !== N || shape[3] !== M) {
-    throw new RangeError(`mask: expected a BlockMask of [B,H,N,M] = [${[B, H, N, M]}], got [${shape}]`);
+function checkBlocks({ shape }: BlockMask, scores: readonly number[]): void {
+  if (shape.some((n, axis) => n !== scores[axis] && (n !== 1 || axis > 1))) {
+    throw new RangeError(`mask: expected a BlockMask of [B,H,N,M] = [${scores}], got [${shape}]`);
   }
 }
 
@@ -209,49 +213,27 @@ function slopes(input: Vector, B: number, H: number): Float64Array {
 
 function keyLengths(input: Vector, available: Int32Array): Int32Array {
   const values = vector("keyLengths", input, [[available.length]], "[B]");
-  values.forEach((n, b) => {
-    if (!Number.isInteger(n) || n < 0 || n > available[b]) {
-      throw new RangeError(`keyLengths[${b}]: expected an integer from 0 to ${available[b]}, got ${n}`);
-    }
-  });
-  return Int32Array.from(values);
+  return Int32Array.from(values, (n, b) => integer("keyLengths", n, 0, available[b], b));
 }
 
 function dropout(input: { p: number; seed: number }): { p: number; seed: number } {
-  if (input === null || typeof input !== "object") {
-    throw new TypeError(`dropout: expected {p, seed}, got ${describe(input)}`);
-  }
+  expectRecord("dropout", input, "{p, seed}");
   const p = finite("dropout.p", input.p);
-  const seed = finite("dropout.seed", input.seed);
-  if (p < 0 || p >= 1) throw new RangeError(`dropout.p: expected 0 ≤ p < 1, got ${p}`);
-  if (!Number.isSafeInteger(seed)) throw new RangeError(`dropout.seed: expected an integer, got ${seed}`);
+  const seed = integer("dropout.seed", input.seed, -MAX_INTEGER, MAX_INTEGER);
+  if (p < 0 || p >= 1) refuseNumber("dropout.p", "0 ≤ p < 1", p);
   return { p, seed };
 }
 
 /** A preset by name, or the base record with some switches changed. */
 export function resolveSemantics(input: AttentionOptions["semantics"]): Semantics {
   if (input === undefined) return defaults;
-  if (typeof input === "string") {
-    if (!Object.hasOwn(presets, input)) {
-      throw new RangeError(`semantics: expected one of ${Object.keys(presets).join(", ")}, got "${input}"`);
-    }
-    return presets[input];
-  }
-  if (input === null || typeof input !== "object") {
-    throw new TypeError(`semantics: expected a preset's name or a record, got ${describe(input)}`);
-  }
-  for (const [key, value] of Object.entries(input)) {
-    if (!Object.hasOwn(switches, key)) {
-      throw new TypeError(`semantics.${key}: no such switch; there are ${Object.keys(switches).join(", ")}`);
-    }
-    const allowed: readonly unknown[] = switches[key as keyof Semantics];
-    if (!allowed.includes(value)) {
-      const names = allowed.map((x) => JSON.stringify(x)).join(", ");
-      throw new RangeError(`semantics.${key}: expected ${names}, got ${describe(value)}`);
-    }
-  }
-  return { ...defaults, ...input };
+  if (typeof input === "string") return presets[oneOf("semantics", input, SYSTEMS)];
+  expectRecord("semantics", input, "a preset's name or a record");
+  expectFields("semantics.", input, switches);
+  return complete(switches, input);
 }
+
+const SYSTEMS = Object.keys(presets) as SemanticsName[];
 
 function scale(value: unknown, D: number, semantics: Semantics): number {
   const asked = value === undefined || (value === 0 && semantics.zeroScale === "default");

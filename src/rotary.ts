@@ -3,10 +3,10 @@
  *
  * x [B,H,N,D], or [B,N,H,D] with layout "bnhd"; cos and sin [positions, R/2], R ≤ D.
  */
-import { flag, oneOf, sameShape, vector } from "./check.ts";
+import { flag, integer, oneOf, sameShape, vector } from "./check.ts";
 import { type Axes, floating, withAxes } from "./geometry.ts";
 import type { Vector } from "./options.ts";
-import { integers, type TensorInput, type View } from "./tensor.ts";
+import { type TensorInput, type View } from "./tensor.ts";
 
 /** Angles of rotary embedding, as cosines and sines. */
 export interface RotaryTables {
@@ -62,8 +62,6 @@ function tokenPositions(input: Vector | number, B: number, N: number, rows: numb
   const given = typeof input === "number"
     ? Float64Array.from({ length: N }, (_, i) => input + i)
     : vector("positions", input, [[N], [B, N]], "[N] or [B,N]");
-  const values = integers("positions", given);
-  const bad = values.findIndex((p) => p < 0 || p >= rows);
-  if (bad >= 0) throw new RangeError(`positions[${bad}]: expected 0 to ${rows - 1}, got ${values[bad]}`);
-  return Int32Array.from({ length: B * N }, (_, x) => values[values.length === N ? x % N : x]);
+  given.forEach((p, at) => integer("positions", p, 0, rows - 1, at));
+  return Int32Array.from({ length: B * N }, (_, x) => given[given.length === N ? x % N : x]);
 }

@@ -1,9 +1,17 @@
 /**
  * `sage`: a version of SageAttention and what differs from it → the complete recipe, checked.
  */
-import { finite, flag, oneOf } from "./check.ts";
+import {
+  complete,
+  expectFields,
+  expectRecord,
+  type Fields,
+  finite,
+  FLAG,
+  oneOf,
+  refuseNumber,
+} from "./check.ts";
 import type { Accumulator, Granularity, Recipe, Rounding, ScoreType, ValueType } from "./precision.ts";
-import { describe } from "./tensor.ts";
 
 /** What {@link sage} takes: a version to start from, and what differs. */
 export interface SageOptions {
@@ -25,20 +33,12 @@ export interface SageOptions {
   readonly warpQ?: number;
 }
 
-const SCORE_TYPES: readonly ScoreType[] = ["float32", "int16", "int12", "int8", "int7", "int4", "fp4"];
 const GRANULARITIES: readonly Granularity[] = ["tensor", "block", "warp", "thread", "token"];
-/** Which accumulators a type of P·V has; the first where the version's own isn't among them. */
-const ACCUMULATORS: Readonly<Record<ValueType, readonly Accumulator[]>> = {
-  float32: ["float32"],
-  "float32/fp8": ["float32"],
-  fp16: ["float32", "fp16", "fp32+fp16"],
-  fp8: ["float32", "fp22", "fp32+fp32", "fp32+fp16"],
-  fp8e5m2: ["float32", "fp22", "fp32+fp32"],
-  int16: ["float32"],
-  int12: ["float32"],
-  int8: ["float32"],
-  int7: ["float32"],
-  fp4: ["float32"],
+/** Which accumulators a type of P·V has besides "float32". */
+const ACCUMULATORS: Partial<Record<ValueType, readonly Accumulator[]>> = {
+  fp16: ["fp16", "fp32+fp16"],
+  fp8: ["fp22", "fp32+fp32", "fp32+fp16"],
+  fp8e5m2: ["fp22", "fp32+fp32"],
 };
 /** Accumulators that carry O from tile to tile in units of V's codes. */
 const ONE_LEVEL: readonly Accumulator[] = ["fp22", "fp16"];
@@ -52,6 +52,35 @@ const VERSIONS = {
   /** Everything in NVFP4. */
   "3": { qk: "fp4", granularity: "token", pv: "fp4", accumulator: "float32" },
 } as const;
+
+/** Every field of {@link SageOptions}, with the values of those that have a few. */
+const FIELDS: Fields & Record<keyof SageOptions, unknown> = {
+  version: ["2", "1", "2++", "3"],
+  qk: ["float32", "int16", "int12", "int8", "int7", "int4", "fp4"] satisfies ScoreType[],
+  granularity: null,
+  rounding: ["half-away", "half-even"],
+  smoothK: [true, false],
+  smoothQ: [false, true, "block", "head"],
+  smoothV: FLAG,
+  pv: [
+    "float32",
+    "float32/fp8",
+    "fp16",
+    "fp8",
+    "fp8e5m2",
+    "int16",
+    "int12",
+    "int8",
+    "int7",
+    "fp4",
+  ] satisfies ValueType[],
+  pScale: ["row", "tile"],
+  vScale: ["head", "tile"],
+  accumulator: null,
+  blockQ: null,
+  blockK: null,
+  warpQ: null,
+};
 
 /**
  * A SageAttention pipeline for the option `precision`.
@@ -73,76 +102,53 @@ const VERSIONS = {
  * ```
  */
 export function sage(options: SageOptions = {}): Recipe {
-  if (options === null || typeof options !== "object" || Array.isArray(options)) {
-    throw new TypeError(`precision: expected a record, got ${describe(options)}`);
-  }
-  const version = VERSIONS[
-    oneOf("precision.version", options.version ?? "2", ["1", "2", "2++", "3"] as const)
-  ];
-  const qk = oneOf("precision.qk", options.qk ?? version.qk, SCORE_TYPES);
-  const pv = oneOf("precision.pv", options.pv ?? version.pv, Object.keys(ACCUMULATORS) as ValueType[]);
-  const allowed = ACCUMULATORS[pv];
-  const own = allowed.includes(version.accumulator) ? version.accumulator : "float32";
-  const accumulator = oneOf("precision.accumulator", options.accumulator ?? own, allowed);
-  const pScale = oneOf("precision.pScale", options.pScale ?? "row", ["row", "tile"]);
-  const vScale = oneOf("precision.vScale", options.vScale ?? "head", ["head", "tile"]);
-  if (ONE_LEVEL.includes(accumulator) && (pScale === "tile" || vScale === "tile")) {
-    const [name, whole] = pScale === "tile" ? ["pScale", "row"] : ["vScale", "head"];
-    throw new RangeError(
-      `precision.${name}: expected "${whole}" with accumulator "${accumulator}", which runs on from tile to tile, got "tile"`,
-    );
-  }
-  const recipe: Recipe = {
-    qk,
-    granularity: granularity(options.granularity ?? version.granularity),
-    rounding: oneOf("precision.rounding", options.rounding ?? "half-away", ["half-away", "half-even"]),
-    smoothK: flag("precision.smoothK", options.smoothK ?? true),
-    smoothQ: smoothQ(options.smoothQ ?? (qk === "int4" || qk === "fp4")),
-    smoothV: flag("precision.smoothV", options.smoothV),
-    pv,
-    pScale,
-    vScale,
-    accumulator,
-    blockQ: rows("precision.blockQ", options.blockQ ?? 128),
-    blockK: rows("precision.blockK", options.blockK ?? 64),
-    warpQ: rows("precision.warpQ", options.warpQ ?? 32),
-  };
-  for (const name of Object.keys(options)) {
-    if (name !== "version" && !Object.hasOwn(recipe, name)) {
-      throw new TypeError(
-        `precision.${name}: no such field; there are version, ${Object.keys(recipe).join(", ")}`,
+  expectRecord("precision", options, "a record");
+  expectFields("precision.", options, FIELDS);
+  const own = VERSIONS[options.version ?? "2"];
+  const { version: _, ...recipe } = complete<Required<SageOptions>>(FIELDS, options, {
+    ...own,
+    smoothQ: /4$/.test(options.qk ?? own.qk),
+    blockQ: 128,
+    blockK: 64,
+    warpQ: 32,
+  });
+  const allowed = ["float32", ...ACCUMULATORS[recipe.pv] ?? []] as const;
+  const accumulator = oneOf(
+    "precision.accumulator",
+    options.accumulator ?? (allowed.includes(own.accumulator) ? own.accumulator : "float32"),
+    allowed,
+  );
+  for (const [name, whole] of [["pScale", "row"], ["vScale", "head"]] as const) {
+    if (ONE_LEVEL.includes(accumulator) && recipe[name] !== whole) {
+      throw new RangeError(
+        `precision.${name}: expected "${whole}" with accumulator "${accumulator}", which runs on from tile to tile, got "tile"`,
       );
     }
   }
-  return recipe;
+  return {
+    ...recipe,
+    granularity: granularity(recipe.granularity),
+    smoothQ: recipe.smoothQ === true ? "block" : recipe.smoothQ,
+    accumulator,
+    blockQ: rows("precision.blockQ", recipe.blockQ),
+    blockK: rows("precision.blockK", recipe.blockK),
+    warpQ: rows("precision.warpQ", recipe.warpQ),
+  };
 }
 
-function granularity(input: unknown): Recipe["granularity"] {
+const SIDES: Fields = { q: GRANULARITIES, k: GRANULARITIES };
+
+function granularity(input: Granularity | Recipe["granularity"]): Recipe["granularity"] {
+  if (typeof input === "string") input = { q: input, k: input };
   const name = "precision.granularity";
-  if (typeof input === "string") {
-    const both = oneOf(name, input, GRANULARITIES);
-    return { q: both, k: both };
-  }
-  if (input === null || typeof input !== "object") {
-    throw new TypeError(`${name}: expected a name or {q, k}, got ${describe(input)}`);
-  }
-  for (const key of Object.keys(input)) {
-    if (key !== "q" && key !== "k") throw new TypeError(`${name}.${key}: no such field; there are q, k`);
-  }
-  const { q, k } = input as { q?: unknown; k?: unknown };
-  return { q: oneOf(`${name}.q`, q, GRANULARITIES), k: oneOf(`${name}.k`, k, GRANULARITIES) };
-}
-
-function smoothQ(input: unknown): Recipe["smoothQ"] {
-  if (typeof input === "boolean") return input ? "block" : false;
-  return oneOf("precision.smoothQ", input, ["block", "head"] as const);
+  expectRecord(name, input, "a name or {q, k}");
+  expectFields(`${name}.`, input, SIDES);
+  return { q: oneOf(`${name}.q`, input.q, GRANULARITIES), k: oneOf(`${name}.k`, input.k, GRANULARITIES) };
 }
 
 function rows(name: string, value: unknown): number {
   const n = finite(name, value);
   // Eight rows are what the threads of a warp interleave.
-  if (n < 8 || n > 65536 || n % 8 !== 0) {
-    throw new RangeError(`${name}: expected a multiple of 8 up to 65536, got ${n}`);
-  }
+  if (n < 8 || n > 65536 || n % 8 !== 0) refuseNumber(name, "a multiple of 8 up to 65536", n);
   return n;
 }

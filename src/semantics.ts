@@ -8,6 +8,8 @@
  * and a preset says which variant of each switch a system has.
  */
 
+import { complete } from "./check.ts";
+
 /** Row i of N queries sees keys j ≤ i + offset. */
 export type Align = "top-left" | "bottom-right" | { readonly offset: number | ArrayLike<number> };
 
@@ -56,22 +58,25 @@ export type SemanticsName =
   | "ortCpu"
   | "jaxJs";
 
+/** Every switch and the values it has, the default first. */
+export const switches: { readonly [Key in keyof Semantics]: readonly Semantics[Key][] } = {
+  align: ["bottom-right", "top-left", "cache"],
+  singleQuery: ["causal", "sees-all"],
+  emptyRow: ["zero", "nan", "mean"],
+  emptyLse: ["-inf", "+inf"],
+  lseBase: ["e", "2"],
+  lseIncludesSink: [true, false],
+  alibi: ["distance", "distance-raw", "relative", "bias"],
+  softcap: ["before-alibi", "after-alibi"],
+  openWindow: ["unlimited", "keys"],
+  zeroScale: ["zero", "default"],
+};
+
 /**
  * What holds when no system is named: FlashAttention-2's rules with an lse that merges (−∞ for an empty row, never
  * shifted by ALiBi). Every preset says how it departs from this.
  */
-export const defaults: Semantics = {
-  align: "bottom-right",
-  singleQuery: "causal",
-  emptyRow: "zero",
-  emptyLse: "-inf",
-  lseBase: "e",
-  lseIncludesSink: true,
-  alibi: "distance",
-  softcap: "before-alibi",
-  openWindow: "unlimited",
-  zeroScale: "zero",
-};
+export const defaults: Semantics = complete(switches, {});
 
 const topLeft: Semantics = { ...defaults, align: "top-left" };
 
@@ -103,18 +108,4 @@ export const presets: Readonly<Record<SemanticsName, Semantics>> = {
   ortCpu: { ...topLeft, singleQuery: "sees-all", emptyRow: "mean", zeroScale: "default" },
   /** jax-js, nn.dotProductAttention: softmax over nothing but −∞. */
   jaxJs: { ...topLeft, emptyRow: "nan" },
-};
-
-/** Every switch and the values it has, the default first. */
-export const switches: { readonly [Key in keyof Semantics]: readonly Semantics[Key][] } = {
-  align: ["bottom-right", "top-left", "cache"],
-  singleQuery: ["causal", "sees-all"],
-  emptyRow: ["zero", "nan", "mean"],
-  emptyLse: ["-inf", "+inf"],
-  lseBase: ["e", "2"],
-  lseIncludesSink: [true, false],
-  alibi: ["distance", "distance-raw", "relative", "bias"],
-  softcap: ["before-alibi", "after-alibi"],
-  openWindow: ["unlimited", "keys"],
-  zeroScale: ["zero", "default"],
 };

@@ -3,9 +3,9 @@
  *
  * A state is what attention returns: out in one of the layouts, lse [B,H,N], or [H,total] with "thd".
  */
-import { expectShape, oneOf } from "./check.ts";
+import { expectRecord, expectShape, oneOf } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
-import { type Axes, floating, withAxes } from "./geometry.ts";
+import { type Axes, floating, LAYOUTS, withAxes } from "./geometry.ts";
 import type { AttentionOptions, Layout } from "./options.ts";
 import { resolveSemantics } from "./problem.ts";
 import { placeLse, type Placement, placeOut } from "./result.ts";
@@ -45,13 +45,11 @@ export interface MergeProblem {
 export function createMerge(states: readonly State[], options: MergeOptions = {}): MergeProblem {
   if (!Array.isArray(states)) throw new TypeError(`states: expected an array, got ${describe(states)}`);
   if (states.length === 0) throw new RangeError("states: expected at least one, got none");
-  const layout = oneOf<Layout>("layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "thd"]);
+  const layout = oneOf("layout", options.layout ?? "bhnd", LAYOUTS);
   const letters = { bhnd: "BHNE", bnhd: "BNHE", thd: ["total", "H", "E"] }[layout];
   const axes: Axes = {};
   const views = states.map((state: State, s) => {
-    if (state === null || typeof state !== "object") {
-      throw new TypeError(`states[${s}]: expected {out, lse}, got ${describe(state)}`);
-    }
+    expectRecord(`states[${s}]`, state, "{out, lse}");
     const out = s === 0
       ? withAxes("states[0].out", state.out, letters, axes)
       : floating(`states[${s}].out`, state.out);

@@ -5,6 +5,7 @@
  * Element [x0, x1, …] of a view is data[offset + Σ x·strides]; strides are in elements. A broadcast axis has stride
  * 0, overlapping views are fine, nothing is copied here.
  */
+import { expectRecord, integer, MAX_INTEGER, MAX_LENGTH } from "./check.ts";
 import {
   BYTES,
   decodeBFloat16,
@@ -75,9 +76,7 @@ const CARRIES: Readonly<Record<string, readonly DType[]>> = {
 
 /** @throws TypeError for a wrong kind of thing, RangeError for a shape that does not fit its data. */
 export function view(name: string, input: TensorInput): View {
-  if (input === null || typeof input !== "object") {
-    throw new TypeError(`${name}: expected a tensor {data, shape}, got ${describe(input)}`);
-  }
+  expectRecord(name, input, "a tensor {data, shape}");
   const location = (input as { location?: unknown }).location;
   if (typeof location === "string" && !location.startsWith("cpu") && location !== "none") {
     throw new TypeError(
@@ -97,10 +96,7 @@ export function view(name: string, input: TensorInput): View {
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
   const told = input.dtype ?? input.type;
-  if (told === undefined && array === "Uint16Array") {
-    throw new TypeError(`${name}: expected dtype "float16" or "bfloat16" with a Uint16Array, got none`);
-  }
-  const dtype = (told ?? carries[0]) as DType;
+  const dtype = (told ?? (array === "Uint16Array" ? told : carries[0])) as DType;
   if (!carries.includes(dtype)) {
     throw new TypeError(
       `${name}: expected dtype ${carries.join(" or ")} with a ${array}, got ${told}`,
@@ -115,9 +111,7 @@ export function view(name: string, input: TensorInput): View {
     throw new RangeError(`${name}.strides: expected ${shape.length} strides, got ${strides.length}`);
   }
   const offset = input.offset ?? 0;
-  if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`${name}.offset: expected an integer ≥ 0, got ${offset}`);
-  }
+  if (offset !== 0) integer(`${name}.offset`, offset, 0, MAX_INTEGER);
   checkExtent(name, data.length, shape, strides, offset);
   return { data, dtype, shape, strides, offset, resident };
 }
@@ -127,11 +121,10 @@ export function lengths(name: string, dims: ArrayLike<number | bigint> | undefin
   if (typeof dims?.length !== "number") {
     throw new TypeError(`${name}: expected an array of numbers, got ${describe(dims)}`);
   }
-  const shape = integers(name, dims);
+  const shape = integers(name, dims, 0, MAX_LENGTH);
   if (shape.length > MAX_RANK) {
     throw new RangeError(`${name}: expected at most ${MAX_RANK} axes, got ${shape.length}`);
   }
-  if (shape.some((n) => n < 0)) throw new RangeError(`${name}: expected lengths ≥ 0, got [${shape}]`);
   return shape;
 }
 
@@ -162,20 +155,13 @@ function checkExtent(name: string, length: number, shape: number[], strides: num
 /** numpy's rule: axes align at the right, length 1 stretches. */
 export function broadcast(name: string, source: View, shape: readonly number[], letters: string): View {
   const lead = shape.length - source.shape.length;
-  const strides = shape.map((n, axis) => {
-    const have = axis < lead ? 1 : source.shape[axis - lead];
-    if (have !== n && have !== 1) {
-      throw new RangeError(
-        `${name}: expected a shape that broadcasts to ${letters} = [${shape}], got [${source.shape}]`,
-      );
-    }
-    return axis < lead || have === 1 ? 0 : source.strides[axis - lead];
-  });
-  if (lead < 0) {
+  const fits = source.shape.every((n, axis) => n === 1 || n === shape[lead + axis]);
+  if (lead < 0 || !fits) {
     throw new RangeError(
-      `${name}: expected at most ${shape.length} axes (${letters}), got [${source.shape}]`,
+      `${name}: expected a shape that broadcasts to ${letters} = [${shape}], got [${source.shape}]`,
     );
   }
+  const strides = shape.map((_, axis) => source.shape[axis - lead] > 1 ? source.strides[axis - lead] : 0);
   return { ...source, shape, strides };
 }
 
@@ -225,12 +211,10 @@ export function elementReader(source: View): (index: number) => number {
 export function toFloat64(source: View): Float64Array {
   const { shape, strides, offset } = source;
   const out = new Float64Array(sizeOf(shape));
-  if (out.length === 0) return out;
   const read = elementReader(source);
   const rank = shape.length;
-  if (rank === 0) return out.fill(read(offset));
-  const inner = shape[rank - 1];
-  const step = strides[rank - 1];
+  const inner = shape[rank - 1] ?? 1;
+  const step = strides[rank - 1] ?? 1;
   const counter = new Array<number>(rank).fill(0);
   let row = offset;
   for (let at = 0; at < out.length; at += inner) {
@@ -247,18 +231,9 @@ export function toFloat64(source: View): Float64Array {
 
 /** Numbers → a new array of the dtype, rounded to nearest, ties to even. */
 export function fromFloat64(values: Float64Array, dtype: DType): FloatTensor["data"] {
-  switch (dtype) {
-    case "float64":
-      return values;
-    case "float32":
-      return Float32Array.from(values);
-    case "float16":
-      return Uint16Array.from(values, encodeFloat16);
-    case "bfloat16":
-      return Uint16Array.from(values, encodeBFloat16);
-    default:
-      throw new TypeError(`out: expected a floating dtype, got ${dtype}`);
-  }
+  if (dtype === "float64") return values;
+  if (dtype === "float32") return Float32Array.from(values);
+  return Uint16Array.from(values, dtype === "float16" ? encodeFloat16 : encodeBFloat16);
 }
 
 /** Bytes the elements of a view take once packed. */
@@ -267,14 +242,14 @@ export function byteSize({ shape, dtype }: View): number {
 }
 
 /** An array of integers out of anything array-like; bigints of onnxruntime's int64 tensors included. */
-export function integers(name: string, values: ArrayLike<number | bigint>): number[] {
+export function integers(
+  name: string,
+  values: ArrayLike<number | bigint>,
+  low = -MAX_INTEGER,
+  high = MAX_INTEGER,
+): number[] {
   const result: number[] = [];
-  for (let x = 0; x < values.length; x++) {
-    result.push(Number(values[x]));
-    if (!Number.isSafeInteger(result[x])) {
-      throw new RangeError(`${name}[${x}]: expected an integer, got ${values[x]}`);
-    }
-  }
+  for (let x = 0; x < values.length; x++) result.push(integer(name, Number(values[x]), low, high, x));
   return result;
 }
 

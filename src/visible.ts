@@ -3,7 +3,7 @@
  *
  *   p = i + offset[b]     lo ≤ j < hi,  or  j < min(sinkTokens[h], hi)
  */
-import { MAX_LENGTH } from "./check.ts";
+import { counts, MAX_LENGTH, refuseNumber } from "./check.ts";
 import type { Align } from "./semantics.ts";
 import type { PerHead, Window } from "./options.ts";
 import type { Problem } from "./problem.ts";
@@ -59,51 +59,30 @@ export function diagonal(align: Align, queryLength: Int32Array, keyLength: Int32
   if (align === null || typeof align !== "object") {
     throw new TypeError(`align: expected "top-left", "bottom-right" or {offset}, got ${describe(align)}`);
   }
-  const { offset } = align;
-  if (typeof offset !== "number" && (offset === null || typeof offset !== "object")) {
-    throw new TypeError(`align.offset: expected a number or [B], got ${describe(offset)}`);
-  }
-  if (typeof offset !== "number" && offset.length !== queryLength.length) {
-    throw new RangeError(
-      `align.offset: expected a number or [B] = [${queryLength.length}], got [${offset.length}]`,
-    );
-  }
-  return queryLength.map((_, b) => {
-    const value = Number(typeof offset === "number" ? offset : offset[b]);
-    if (!Number.isInteger(value) || Math.abs(value) > MAX_LENGTH) {
-      throw new RangeError(`align.offset: expected integers within ±2^30, got ${value}`);
-    }
-    return value;
-  });
+  return counts("align.offset", align.offset, queryLength.length, "[B]", -MAX_LENGTH);
 }
 
 export function windows(input: PerHead<Window> | null, H: number): { left: Int32Array; right: Int32Array } {
   const left = new Int32Array(H).fill(OPEN);
   const right = new Int32Array(H).fill(OPEN);
   if (input === null) return { left, right };
-  if (!Array.isArray(input)) throw new TypeError(`window: expected [left, right], got ${describe(input)}`);
-  const perHead = Array.isArray(input[0]);
-  if (perHead && input.length !== H) {
-    throw new RangeError(`window: expected one per head (H=${H}), got ${input.length}`);
-  }
-  for (let h = 0; h < H; h++) {
-    const pair = (perHead ? input[h] : input) as Window;
+  const pairs = (Array.isArray(input[0]) ? input : new Array(H).fill(input)) as Window[];
+  if (pairs.length !== H) throw new RangeError(`window: expected one per head (H=${H}), got ${pairs.length}`);
+  pairs.forEach((pair, h) => {
     if (!Array.isArray(pair) || pair.length !== 2) {
-      throw new RangeError(`window: expected [left, right], got ${JSON.stringify(pair)}`);
+      const Wrong = Array.isArray(pair) ? RangeError : TypeError;
+      throw new Wrong(`window: expected [left, right], got ${JSON.stringify(pair)}`);
     }
     left[h] = side("window[0]", pair[0]);
     right[h] = side("window[1]", pair[1]);
-  }
+  });
   return { left, right };
 }
 
 function side(name: string, value: number | null): number {
   if (value === null || value === -1 || value === Infinity) return OPEN;
-  if (typeof value !== "number") {
-    throw new TypeError(`${name}: expected a number or null, got ${describe(value)}`);
-  }
   if (!Number.isInteger(value) || value < 0) {
-    throw new RangeError(`${name}: expected an integer ≥ 0, or null or −1 for open, got ${value}`);
+    refuseNumber(name, "an integer ≥ 0, or null or −1 for open", value);
   }
   return Math.min(value, OPEN);
 }

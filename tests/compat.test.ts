@@ -319,7 +319,7 @@ describe("flashAttn.withKvCache", () => {
         rotarySin: { ...rotarySin, shape: [5, 2] },
       },
       RangeError,
-      "positions[4]: expected 0 to 4, got 5",
+      "positions[4]: expected an integer from 0 to 4, got 5",
     );
     expect([kCache, vCache]).toEqual(caches());
   });

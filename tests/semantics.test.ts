@@ -286,16 +286,16 @@ describe("the record", () => {
   it("says what it does not know", () => {
     const fail = (record: unknown, Class: typeof TypeError | typeof RangeError, message: string) =>
       expectThrow(() => attention(q, k, v, { semantics: record as "sdpa" }), Class, message);
-    const names = Object.keys(presets).join(", ");
-    fail("fa2", RangeError, `semantics: expected one of ${names}, got "fa2"`);
+    const names = Object.keys(presets).map((name) => `"${name}"`).join(", ");
+    fail("fa2", RangeError, `semantics: expected ${names}, got "fa2"`);
     fail(7, TypeError, "semantics: expected a preset's name or a record, got 7");
     fail(null, TypeError, "semantics: expected a preset's name or a record, got null");
     const all = Object.keys(semantics.switches).join(", ");
-    fail({ base: 2 }, TypeError, `semantics.base: no such switch; there are ${all}`);
-    fail({ lseBase: 2 }, RangeError, 'semantics.lseBase: expected "e", "2", got 2');
+    fail({ base: 2 }, TypeError, `semantics.base: no such option; there are ${all}`);
+    fail({ lseBase: 2 }, TypeError, 'semantics.lseBase: expected "e", "2", got 2');
     fail(
       { lseIncludesSink: "yes" },
-      RangeError,
+      TypeError,
       'semantics.lseIncludesSink: expected true, false, got "yes"',
     );
   });
