@@ -24,8 +24,6 @@ const AXES = {
   thd: [["total", "H", "D"], ["total", "G", "D"], ["total", "G", "E"]],
 } as const;
 export const LAYOUTS = Object.keys(AXES) as Layout[];
-/** Axes that two tensors share, as a message lists them. */
-const SHARED = ["total", "B", "G", "M", "D"] as const;
 
 /** Lengths by letter. */
 export type Axes = Partial<Record<string, number>>;
@@ -102,7 +100,7 @@ export function withAxes(name: string, input: TensorInput, letters: AxisNames, a
   let fits = shape.length === letters.length;
   for (let x = 0; x < shape.length; x++) fits &&= (axes[letters[x]] ?? shape[x]) === shape[x];
   if (!fits) {
-    const known = SHARED.filter((letter) => letters.includes(letter) && axes[letter] !== undefined);
+    const known = [...letters].filter((letter) => axes[letter] !== undefined);
     const lengths = known.map((letter, x) => `${x ? ", " : " with "}${letter}=${axes[letter]}`).join("");
     throw new RangeError(`${name}: expected [${[...letters]}]${lengths}, got [${shape}]`);
   }

@@ -3,8 +3,8 @@
  *
  * x [B,H,N,D], or [B,N,H,D] with layout "bnhd"; cos and sin [positions, R/2], R ≤ D.
  */
-import { flag, integer, oneOf, sameShape, vector } from "./check.ts";
-import { type Axes, floating, withAxes } from "./geometry.ts";
+import { flag, integer, oneOf, vector } from "./check.ts";
+import { type Axes, withAxes } from "./geometry.ts";
 import type { Vector } from "./options.ts";
 import { type TensorInput, type View } from "./tensor.ts";
 
@@ -44,14 +44,11 @@ export function createRotary(x: TensorInput, tables: RotaryTables): Rotary {
   const axes: Axes = {};
   const source = withAxes("x", x, layout === "bhnd" ? "BHND" : "BNHD", axes);
   const { B, H, N, D } = axes as Record<string, number>;
-  const cos = floating("cos", tables.cos);
-  const sin = floating("sin", tables.sin);
+  const cos = withAxes("cos", tables.cos, ["positions", "R/2"], axes);
+  const sin = withAxes("sin", tables.sin, ["positions", "R/2"], axes);
   const [rows, half] = cos.shape;
-  if (cos.shape.length !== 2 || 2 * half > D) {
-    throw new RangeError(`cos: expected [positions, R/2] with R ≤ ${D}, got [${cos.shape}]`);
-  }
-  if (!sameShape(sin.shape, cos.shape)) {
-    throw new RangeError(`sin: expected [${cos.shape}] like cos, got [${sin.shape}]`);
+  if (2 * half > D) {
+    throw new RangeError(`cos: expected [positions,R/2] with R ≤ ${D}, got [${cos.shape}]`);
   }
   const positions = tokenPositions(tables.positions === undefined ? 0 : tables.positions, B, N, rows);
   const interleaved = flag("interleaved", tables.interleaved);

@@ -3,9 +3,9 @@
  *
  * A state is what attention returns: out in one of the layouts, lse [B,H,N], or [H,total] with "thd".
  */
-import { expectRecord, expectShape, oneOf } from "./check.ts";
+import { expectRecord, oneOf } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
-import { type Axes, floating, LAYOUTS, withAxes } from "./geometry.ts";
+import { type Axes, LAYOUTS, withAxes } from "./geometry.ts";
 import type { AttentionOptions, Layout } from "./options.ts";
 import { resolveSemantics } from "./problem.ts";
 import { placeLse, type Placement, placeOut } from "./result.ts";
@@ -46,30 +46,25 @@ export function createMerge(states: readonly State[], options: MergeOptions = {}
   if (!Array.isArray(states)) throw new TypeError(`states: expected an array, got ${describe(states)}`);
   if (states.length === 0) throw new RangeError("states: expected at least one, got none");
   const layout = oneOf("layout", options.layout ?? "bhnd", LAYOUTS);
-  const letters = { bhnd: "BHNE", bnhd: "BNHE", thd: ["total", "H", "E"] }[layout];
+  const outAxes = { bhnd: "BHNE", bnhd: "BNHE", thd: ["total", "H", "E"] }[layout];
+  const lseAxes = layout === "thd" ? ["H", "total"] : "BHN";
   const axes: Axes = {};
   const views = states.map((state: State, s) => {
     expectRecord(`states[${s}]`, state, "{out, lse}");
-    const out = s === 0
-      ? withAxes("states[0].out", state.out, letters, axes)
-      : floating(`states[${s}].out`, state.out);
-    return { out, lse: floating(`states[${s}].lse`, state.lse) };
+    return {
+      out: withAxes(`states[${s}].out`, state.out, outAxes, axes),
+      lse: withAxes(`states[${s}].lse`, state.lse, lseAxes, axes),
+    };
   });
   const { B = 1, H, E, total, N = total } = axes as Record<string, number>;
   const rows = { B, H, N, E, layout, queryStart: new Int32Array(1), queries: N };
-  const outAt = placeOut(rows);
-  const lseAt = placeLse(rows);
-  views.forEach(({ out, lse }, s) => {
-    expectShape(`states[${s}].out`, out, outAt.shape);
-    expectShape(`states[${s}].lse`, lse, lseAt.shape);
-  });
   return {
     B,
     H,
     N,
     E,
-    outAt,
-    lseAt,
+    outAt: placeOut(rows),
+    lseAt: placeLse(rows),
     states: views,
     semantics: resolveSemantics(options.semantics),
     dtype: options.out === undefined ? null : oneOf("out", options.out, FLOATS),

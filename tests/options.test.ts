@@ -144,7 +144,7 @@ refusesTensor("v", [
 ]);
 
 refusesTensor("k", [
-  [f32(B, G, M, D), RangeError, "v: expected [B,M,G,E] with B=2, G=5, M=2, got [2,5,2,7]"],
+  [f32(B, G, M, D), RangeError, "v: expected [B,M,G,E] with B=2, M=2, G=5, got [2,5,2,7]"],
   [f32(B, M, G, 5), RangeError, "k: expected [B,M,G,D] with B=2, D=6, got [2,5,2,5]"],
 ], { layout: "bnhd" });
 
