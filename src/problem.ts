@@ -19,7 +19,7 @@ import {
   MAX_INTEGER,
   oneOf,
   or,
-  refuseNumber,
+  refuse,
   vector,
 } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
@@ -220,7 +220,7 @@ function dropout(input: { p: number; seed: number }): { p: number; seed: number 
   expectRecord("dropout", input, "{p, seed}");
   const p = finite("dropout.p", input.p);
   const seed = integer("dropout.seed", input.seed, -MAX_INTEGER, MAX_INTEGER);
-  if (p < 0 || p >= 1) refuseNumber("dropout.p", "0 ≤ p < 1", p);
+  if (p < 0 || p >= 1) refuse("dropout.p", "0 ≤ p < 1", p);
   return { p, seed };
 }
 
