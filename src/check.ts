@@ -9,9 +9,8 @@ export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 
 /** @throws RangeError for a value of the expected kind (as `typeof` calls it), TypeError for any other. */
 export function refuse(name: string, expected: string, value: unknown, kind = "number"): never {
-  throw new (typeof value === kind ? RangeError : TypeError)(
-    `${name}: expected ${expected}, got ${describe(value)}`,
-  );
+  const own: string = typeof value;
+  throw new (own === kind ? RangeError : TypeError)(`${name}: expected ${expected}, got ${describe(value)}`);
 }
 
 /** @throws TypeError unless the value is an object, `expected` in words. */

@@ -207,8 +207,7 @@ function checkBlocks({ shape }: BlockMask, scores: readonly number[]): void {
 
 function slopes(input: Vector, B: number, H: number): Float64Array {
   const values = vector("alibiSlopes", input, [[H], [B, H]], "[H] or [B,H]");
-  if (values.length === B * H) return values;
-  return Float64Array.from({ length: B * H }, (_, x) => values[x % H]);
+  return Float64Array.from({ length: B * H }, (_, x) => values[x % values.length]);
 }
 
 function keyLengths(input: Vector, available: Int32Array): Int32Array {
