@@ -7,6 +7,12 @@ export const MAX_LENGTH = 2 ** 30;
 
 export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 
+/** @throws RangeError for a value of the expected kind (as `typeof` calls it), TypeError for any other. */
+export function refuse(name: string, expected: string, value: unknown, kind = "number"): never {
+  const own: string = typeof value;
+  throw new (own === kind ? RangeError : TypeError)(`${name}: expected ${expected}, got ${describe(value)}`);
+}
+
 /** @throws TypeError unless the value is an object, `expected` in words. */
 export function expectRecord(name: string, value: unknown, expected: string): void {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
@@ -45,8 +51,8 @@ export function or<T>(value: T | undefined, otherwise: T): T {
 
 export function oneOf<const T>(name: string, value: unknown, allowed: readonly T[]): T {
   if (allowed.includes(value as T)) return value as T;
-  const Wrong = allowed.some((x) => typeof x === typeof value) ? RangeError : TypeError;
-  throw new Wrong(`${name}: expected ${allowed.map(describe).join(", ")}, got ${describe(value)}`);
+  const kind = allowed.some((x) => typeof x === typeof value) ? typeof value : "";
+  return refuse(name, allowed.map(describe).join(", "), value, kind);
 }
 
 /** The values of a flag, which is down unless given. */
@@ -56,25 +62,18 @@ export function flag(name: string, value: unknown): boolean {
   return oneOf(name, or(value, false), FLAG);
 }
 
-/** @throws TypeError for what is no number, RangeError for another than those `expected` in words. */
-export function refuseNumber(name: string, expected: string, value: unknown): never {
-  throw new (typeof value === "number" ? RangeError : TypeError)(
-    `${name}: expected ${expected}, got ${describe(value)}`,
-  );
-}
-
 export function finite(name: string, value: unknown): number {
-  return Number.isFinite(value) ? value as number : refuseNumber(name, "a finite number", value);
+  return Number.isFinite(value) ? value as number : refuse(name, "a finite number", value);
 }
 
 export function atLeastZero(name: string, value: unknown): number {
-  return finite(name, value) >= 0 ? value as number : refuseNumber(name, "a number ≥ 0", value);
+  return finite(name, value) >= 0 ? value as number : refuse(name, "a number ≥ 0", value);
 }
 
 /** An integer in a range; `at` is its place in a vector. */
 export function integer(name: string, value: unknown, low: number, high: number, at?: number): number {
   if (Number.isInteger(value) && value as number >= low && value as number <= high) return value as number;
-  return refuseNumber(at === undefined ? name : `${name}[${at}]`, `an integer from ${low} to ${high}`, value);
+  return refuse(at === undefined ? name : `${name}[${at}]`, `an integer from ${low} to ${high}`, value);
 }
 
 export function count(name: string, value: unknown): number {

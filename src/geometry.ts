@@ -9,7 +9,7 @@ import { integer, sameShape, vector } from "./check.ts";
 import { FLOATS } from "./dtype.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import type { Problem } from "./problem.ts";
-import { describe, permute, type TensorInput, type View, view } from "./tensor.ts";
+import { describe, type TensorInput, type View, view } from "./tensor.ts";
 
 export type Geometry = Pick<
   Problem,
@@ -111,10 +111,10 @@ export function withAxes(name: string, input: TensorInput, letters: AxisNames, a
 /** As axes [b, h, i, d]; "thd" gives the batch axis stride 0: row i of sequence b is row start[b] + i. */
 function arranged(layout: Layout, source: View, B: number, rows: number): View {
   if (layout === "bhnd") return source;
-  if (layout === "bnhd") return permute(source, [0, 2, 1, 3]);
-  const [, heads, width] = source.shape;
-  const [row, head, column] = source.strides;
-  return { ...source, shape: [B, heads, rows, width], strides: [0, head, row, column] };
+  const [heads, width] = source.shape.slice(-2);
+  const [row, head, column] = source.strides.slice(-3);
+  const batch = layout === "thd" ? 0 : source.strides[0];
+  return { ...source, shape: [B, heads, rows, width], strides: [batch, head, row, column] };
 }
 
 /** Views of other tensors of the same shapes. */

@@ -19,7 +19,7 @@ import {
   MAX_INTEGER,
   oneOf,
   or,
-  refuseNumber,
+  refuse,
   vector,
 } from "./check.ts";
 import { type DType, FLOATS } from "./dtype.ts";
@@ -207,8 +207,7 @@ function checkBlocks({ shape }: BlockMask, scores: readonly number[]): void {
 
 function slopes(input: Vector, B: number, H: number): Float64Array {
   const values = vector("alibiSlopes", input, [[H], [B, H]], "[H] or [B,H]");
-  if (values.length === B * H) return values;
-  return Float64Array.from({ length: B * H }, (_, x) => values[x % H]);
+  return Float64Array.from({ length: B * H }, (_, x) => values[x % values.length]);
 }
 
 function keyLengths(input: Vector, available: Int32Array): Int32Array {
@@ -220,7 +219,7 @@ function dropout(input: { p: number; seed: number }): { p: number; seed: number 
   expectRecord("dropout", input, "{p, seed}");
   const p = finite("dropout.p", input.p);
   const seed = integer("dropout.seed", input.seed, -MAX_INTEGER, MAX_INTEGER);
-  if (p < 0 || p >= 1) refuseNumber("dropout.p", "0 ≤ p < 1", p);
+  if (p < 0 || p >= 1) refuse("dropout.p", "0 ≤ p < 1", p);
   return { p, seed };
 }
 

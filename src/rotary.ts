@@ -60,5 +60,5 @@ function tokenPositions(input: Vector | number, B: number, N: number, rows: numb
     ? Float64Array.from({ length: N }, (_, i) => input + i)
     : vector("positions", input, [[N], [B, N]], "[N] or [B,N]");
   given.forEach((p, at) => integer("positions", p, 0, rows - 1, at));
-  return Int32Array.from({ length: B * N }, (_, x) => given[given.length === N ? x % N : x]);
+  return Int32Array.from({ length: B * N }, (_, x) => given[x % given.length]);
 }

@@ -1,16 +1,7 @@
 /**
  * `sage`: a version of SageAttention and what differs from it → the complete recipe, checked.
  */
-import {
-  complete,
-  expectFields,
-  expectRecord,
-  type Fields,
-  finite,
-  FLAG,
-  oneOf,
-  refuseNumber,
-} from "./check.ts";
+import { complete, expectFields, expectRecord, type Fields, finite, FLAG, oneOf, refuse } from "./check.ts";
 import type { Accumulator, Granularity, Recipe, Rounding, ScoreType, ValueType } from "./precision.ts";
 
 /** What {@link sage} takes: a version to start from, and what differs. */
@@ -149,6 +140,6 @@ function granularity(input: Granularity | Recipe["granularity"]): Recipe["granul
 function rows(name: string, value: unknown): number {
   const n = finite(name, value);
   // Eight rows are what the threads of a warp interleave.
-  if (n < 8 || n > 65536 || n % 8 !== 0) refuseNumber(name, "a multiple of 8 up to 65536", n);
+  if (n < 8 || n > 65536 || n % 8 !== 0) refuse(name, "a multiple of 8 up to 65536", n);
   return n;
 }

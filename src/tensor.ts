@@ -137,15 +137,14 @@ export function elements({ data, resident }: View): TypedArray {
 
 /** The first and last element of a view must lie in its data. */
 function checkExtent(name: string, length: number, shape: number[], strides: number[], offset: number): void {
-  if (shape.includes(0)) return;
   let low = offset;
   let high = offset;
-  shape.forEach((n, axis) => {
-    const reach = (n - 1) * strides[axis];
-    if (reach < 0) low += reach;
-    else high += reach;
-  });
-  if (low < 0 || !(high < length)) {
+  for (let axis = 0; axis < shape.length; axis++) {
+    const reach = (shape[axis] - 1) * strides[axis];
+    low += Math.min(reach, 0);
+    high += Math.max(reach, 0);
+  }
+  if (!shape.includes(0) && (low < 0 || !(high < length))) {
     throw new RangeError(
       `${name}: expected data for shape [${shape}] (elements ${low} to ${high}), got ${length}`,
     );

@@ -3,11 +3,10 @@
  *
  *   p = i + offset[b]     lo ≤ j < hi,  or  j < min(sinkTokens[h], hi)
  */
-import { counts, MAX_LENGTH, refuseNumber } from "./check.ts";
+import { counts, MAX_LENGTH, refuse } from "./check.ts";
 import type { Align } from "./semantics.ts";
 import type { PerHead, Window } from "./options.ts";
 import type { Problem } from "./problem.ts";
-import { describe } from "./tensor.ts";
 
 /** An open side of a window. */
 export const OPEN = 0x7fffffff;
@@ -53,11 +52,8 @@ export function isCausalKernel({ M, causal, left, right }: Problem, h: number): 
 export function diagonal(align: Align, queryLength: Int32Array, keyLength: Int32Array): Int32Array {
   if (align === "top-left") return new Int32Array(queryLength.length);
   if (align === "bottom-right") return queryLength.map((n, b) => keyLength[b] - n);
-  if (typeof align === "string") {
-    throw new RangeError(`align: expected "top-left", "bottom-right" or {offset}, got ${describe(align)}`);
-  }
   if (align === null || typeof align !== "object") {
-    throw new TypeError(`align: expected "top-left", "bottom-right" or {offset}, got ${describe(align)}`);
+    refuse("align", '"top-left", "bottom-right" or {offset}', align, "string");
   }
   return counts("align.offset", align.offset, queryLength.length, "[B]", -MAX_LENGTH);
 }
@@ -82,7 +78,7 @@ export function windows(input: PerHead<Window> | null, H: number): { left: Int32
 function side(name: string, value: number | null): number {
   if (value === null || value === -1 || value === Infinity) return OPEN;
   if (!Number.isInteger(value) || value < 0) {
-    refuseNumber(name, "an integer ≥ 0, or null or −1 for open", value);
+    refuse(name, "an integer ≥ 0, or null or −1 for open", value);
   }
   return Math.min(value, OPEN);
 }
