@@ -40,22 +40,25 @@ export function placeOut({ B, H, N, E, layout, queryStart, queries }: Rows & Pic
   return place(layout, [B, H, N, E], queryStart, queries);
 }
 
-export function placeDq({ B, H, N, D, layout, queryStart, queries }: Problem): Placement {
-  return place(layout, [B, H, N, D], queryStart, queries);
-}
-
-export function placeDk({ B, G, M, D, layout, keyStart, keys }: Problem): Placement {
-  return place(layout, [B, G, M, D], keyStart, keys);
-}
-
-export function placeDv({ B, G, M, E, layout, keyStart, keys }: Problem): Placement {
-  return place(layout, [B, G, M, E], keyStart, keys);
+/** dq, dk and dv. */
+export function placeGradients(problem: Problem): Record<"q" | "k" | "v", Placement> {
+  const { B, H, G, N, M, D, E, layout, queryStart, keyStart, queries, keys } = problem;
+  return {
+    q: place(layout, [B, H, N, D], queryStart, queries),
+    k: place(layout, [B, G, M, D], keyStart, keys),
+    v: place(layout, [B, G, M, E], keyStart, keys),
+  };
 }
 
 /** lse and dLse. */
 export function placeLse({ B, H, N, layout, queryStart, queries }: Rows): Placement {
-  if (layout !== "thd") return { shape: [B, H, N], base: every(B, H * N), head: N, row: 1 };
-  return { shape: [H, queries], base: Float64Array.from(queryStart), head: queries, row: 1 };
+  const packed = layout === "thd";
+  return {
+    shape: packed ? [H, queries] : [B, H, N],
+    base: bases(packed, queryStart, 1, H * N),
+    head: packed ? queries : N,
+    row: 1,
+  };
 }
 
 function place(
@@ -64,24 +67,17 @@ function place(
   start: Int32Array,
   total: number,
 ): Placement {
+  const packed = layout === "thd";
   const token = heads * width;
-  switch (layout) {
-    case "bhnd":
-      return { shape: [B, heads, rows, width], base: every(B, rows * token), head: rows * width, row: width };
-    case "bnhd":
-      return { shape: [B, rows, heads, width], base: every(B, rows * token), head: width, row: token };
-    case "thd":
-      return {
-        shape: [total, heads, width],
-        base: Float64Array.from(start, (row) => row * token),
-        head: width,
-        row: token,
-      };
-  }
+  const base = bases(packed, start, token, rows * token);
+  if (layout === "bhnd") return { shape: [B, heads, rows, width], base, head: rows * width, row: width };
+  const shape = packed ? [total, heads, width] : [B, rows, heads, width];
+  return { shape, base, head: width, row: token };
 }
 
-function every(B: number, step: number): Float64Array {
-  const base = new Float64Array(B);
-  for (let b = 1; b < B; b++) base[b] = b * step;
+/** Where each batch starts: its first row, packed, or all as far apart. */
+function bases(packed: boolean, start: Int32Array, row: number, batch: number): Float64Array {
+  const base = new Float64Array(start.length);
+  for (let b = 0; b < base.length; b++) base[b] = packed ? start[b] * row : b * batch;
   return base;
 }

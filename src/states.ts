@@ -57,7 +57,7 @@ export function createMerge(states: readonly State[], options: MergeOptions = {}
     };
   });
   const { B = 1, H, E, total, N = total } = axes as Record<string, number>;
-  const rows = { B, H, N, E, layout, queryStart: new Int32Array(1), queries: N };
+  const rows = { B, H, N, E, layout, queryStart: new Int32Array(B), queries: N };
   return {
     B,
     H,

@@ -10,7 +10,7 @@
  * A gradient that enters through lse adds P·dLse to dS. 2·H·N·M·(3·D + 2·E) flops a batch, scratch of 4·M.
  */
 import { type BackwardOptions, type BackwardProblem, createBackwardProblem } from "../gradients.ts";
-import { type Gradients, placeDk, placeDq, placeDv, placeLse, type Placement, placeOut } from "../result.ts";
+import { type Gradients, placeGradients, placeLse, type Placement, placeOut } from "../result.ts";
 import { broadcast, rowMajor, sizeOf, type TensorInput, toFloat64 } from "../tensor.ts";
 import { addScaled, dot } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
@@ -57,7 +57,7 @@ export function attentionBackward(
 export function backward(task: BackwardProblem): Gradients {
   const { problem, biasShape } = task;
   const { B, H, N, M, D, E, group, scale, semantics, sink, want } = problem;
-  const at = { q: placeDq(problem), k: placeDk(problem), v: placeDv(problem) };
+  const at = placeGradients(problem);
   const outAt = placeOut(problem);
   const lseAt = placeLse(problem);
   const [O, dO, L] = [task.out, task.dOut, task.lse].map(toFloat64);

@@ -13,7 +13,7 @@ import { type Head, heads } from "../reference/heads.ts";
 import { exp, expm1 } from "../reference/math.ts";
 import { sinkOf } from "../reference/row.ts";
 import { biasSlope } from "../reference/scores.ts";
-import { placeDk, placeDq, placeDv, placeLse, type Placement, placeOut } from "../result.ts";
+import { placeGradients, placeLse, type Placement, placeOut } from "../result.ts";
 import { broadcast, rowMajor, sizeOf, toFloat64 } from "../tensor.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import { RowBounds } from "./bounds.ts";
@@ -77,7 +77,7 @@ class Backward {
   bounds(): GradientBounds {
     const { problem, biasShape } = this.#task;
     const { D, E, group, H } = problem;
-    const at = { q: placeDq(problem), k: placeDk(problem), v: placeDv(problem) };
+    const at = placeGradients(problem);
     const dq = new Float64Array(sizeOf(at.q.shape));
     const dk = new Float64Array(sizeOf(at.k.shape));
     const dv = new Float64Array(sizeOf(at.v.shape));

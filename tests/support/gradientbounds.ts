@@ -14,7 +14,7 @@ import { dot } from "../../src/reference/dot.ts";
 import { heads } from "../../src/reference/heads.ts";
 import type { FloatTensor, Gradients } from "../../src/reference/index.ts";
 import { scores } from "../../src/reference/scores.ts";
-import { placeDk, placeDq, placeDv, placeLse, placeOut } from "../../src/result.ts";
+import { placeGradients, placeLse, placeOut } from "../../src/result.ts";
 import { broadcast, rowMajor, sizeOf, toFloat64 } from "../../src/tensor.ts";
 import { float64Bounds, type Golden } from "./golden.ts";
 
@@ -30,9 +30,7 @@ export function gradientBounds(
   const ones = { dtype: "float32" as const, shape: v.shape, data: new Float32Array(sizeOf(v.shape)).fill(1) };
   const weights = float64Bounds({ ...example, v: ones }).out;
   const at = {
-    q: placeDq(problem),
-    k: placeDk(problem),
-    v: placeDv(problem),
+    ...placeGradients(problem),
     o: placeOut(problem),
     l: placeLse(problem),
   };
