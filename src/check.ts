@@ -115,8 +115,9 @@ function bareVector(name: string, input: ArrayLike<number>, letters: string): Fl
     throw new TypeError(`${name}: expected ${letters}, got ${describe(input)}`);
   }
   return Float64Array.from(input, (x, at) => {
-    if (typeof x === "number" || typeof x === "bigint") return Number(x);
-    throw new TypeError(`${name}[${at}]: expected a number, got ${describe(x)}`);
+    return typeof x === "number" || typeof x === "bigint"
+      ? Number(x)
+      : refuse(`${name}[${at}]`, "a number", x);
   });
 }
 

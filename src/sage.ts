@@ -25,11 +25,11 @@ export interface SageOptions {
 }
 
 const GRANULARITIES: readonly Granularity[] = ["tensor", "block", "warp", "thread", "token"];
-/** Which accumulators a type of P·V has besides "float32". */
+/** Which accumulators a type of P·V has where it has others than "float32". */
 const ACCUMULATORS: Partial<Record<ValueType, readonly Accumulator[]>> = {
-  fp16: ["fp16", "fp32+fp16"],
-  fp8: ["fp22", "fp32+fp32", "fp32+fp16"],
-  fp8e5m2: ["fp22", "fp32+fp32"],
+  fp16: ["float32", "fp16", "fp32+fp16"],
+  fp8: ["float32", "fp22", "fp32+fp32", "fp32+fp16"],
+  fp8e5m2: ["float32", "fp22", "fp32+fp32"],
 };
 /** Accumulators that carry O from tile to tile in units of V's codes. */
 const ONE_LEVEL: readonly Accumulator[] = ["fp22", "fp16"];
@@ -103,7 +103,7 @@ export function sage(options: SageOptions = {}): Recipe {
     blockK: 64,
     warpQ: 32,
   });
-  const allowed = ["float32", ...ACCUMULATORS[recipe.pv] ?? []] as const;
+  const allowed = ACCUMULATORS[recipe.pv] ?? ["float32"];
   const accumulator = oneOf(
     "precision.accumulator",
     options.accumulator ?? (allowed.includes(own.accumulator) ? own.accumulator : "float32"),

@@ -253,7 +253,6 @@ export function integers(
 }
 
 export function describe(value: unknown): string {
-  if (value === null) return "null";
-  if (typeof value === "object") return value.constructor?.name ?? "an object";
+  if (value && typeof value === "object") return value.constructor?.name ?? "an object";
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

@@ -272,7 +272,7 @@ describe("flashtile verify", () => {
       ["an option of the wrong kind", () =>
         changed("d32_f32", "kind.safetensors", ({ metadata }) => {
           metadata.attention = '{"causal": "yes"}';
-        }), /kind\.safetensors: causal: expected true or false, got "yes"/],
+        }), /kind\.safetensors: causal: expected false, true, got "yes"/],
       ["nothing expected", () =>
         changed("d32_f32", "inputs.safetensors", ({ tensors }) => {
           for (const name of ["o", "lse", "dq", "dk", "dv"]) tensors.delete(name);
