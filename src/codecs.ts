@@ -13,27 +13,25 @@
 import { decodeFloat16, encodeFloat } from "./dtype.ts";
 
 export interface MiniFloat {
-  readonly name: "e4m3" | "e5m2" | "e2m1";
   readonly mantissaBits: number;
-  /** The largest finite number and the least positive one. */
+  /** The largest finite number. */
   readonly max: number;
-  readonly least: number;
+  /** The number of each code: numbers[1] is the least positive one. */
+  readonly numbers: Float64Array;
   /** Number → code. */
   encode(x: number): number;
-  /** Code → number, exact. */
-  decode(code: number): number;
-  /** The nearest number of the format: decode(encode(x)), but NaN stays NaN. */
+  /** The nearest number of the format: numbers[encode(x)], but NaN stays NaN. */
   round(x: number): number;
 }
 
-export const E4M3: MiniFloat = miniFloat("e4m3", 7, 3, 448);
-export const E5M2: MiniFloat = miniFloat("e5m2", 15, 2, 57344);
-export const E2M1: MiniFloat = miniFloat("e2m1", 1, 1, 6);
+export const E4M3: MiniFloat = miniFloat(7, 3, 448);
+export const E5M2: MiniFloat = miniFloat(15, 2, 57344);
+export const E2M1: MiniFloat = miniFloat(1, 1, 6);
 
-function miniFloat(name: MiniFloat["name"], bias: number, mantissaBits: number, max: number): MiniFloat {
+function miniFloat(bias: number, mantissaBits: number, max: number): MiniFloat {
   const sign = (2 * bias + 2) << mantissaBits;
-  // The same fields in a float16, whose exponent is biased by 15.
   const numbers = Float64Array.from({ length: 2 * sign }, (_, code) => {
+    // The same fields in a float16, whose exponent is biased by 15.
     const a = decodeFloat16((code % sign) << (10 - mantissaBits)) * (1 << (15 - bias));
     const value = a <= max || a === Infinity ? a : NaN;
     return code < sign ? value : -value;
@@ -42,13 +40,5 @@ function miniFloat(name: MiniFloat["name"], bias: number, mantissaBits: number, 
     const code = encodeFloat(Math.min(Math.abs(x), max), mantissaBits, bias, sign - 1);
     return x < 0 || Object.is(x, -0) ? code + sign : code;
   };
-  return {
-    name,
-    mantissaBits,
-    max,
-    least: numbers[1],
-    encode,
-    decode: (code) => numbers[code],
-    round: (x) => x !== x ? x : numbers[encode(x)],
-  };
+  return { mantissaBits, max, numbers, encode, round: (x) => x !== x ? x : numbers[encode(x)] };
 }

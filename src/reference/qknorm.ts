@@ -48,7 +48,7 @@ export function qkNorm(
   const w = weight === undefined ? new Float64Array(dim).fill(1) : vector("weight", weight, [[dim]], "[D]");
   const eps = atLeastZero("eps", options.eps === undefined ? 1e-6 : options.eps);
   const values = toFloat64(source);
-  const y = dim === 0 ? values : rmsnorm(values, w, { rows: values.length / dim, dim, eps });
+  const y = rmsnorm(values, w, { rows: values.length / (dim || 1), dim, eps });
   return tensorOf(y, shape);
 }
 

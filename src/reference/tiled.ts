@@ -7,10 +7,11 @@
  *
  * Scratch: Br·Bc scores and Br·E outputs. Flops as `attention`, + 2·E per rescale.
  */
+import { integer, MAX_LENGTH } from "../check.ts";
 import type { AttentionOptions } from "../options.ts";
 import { createProblem, type Problem } from "../problem.ts";
 import type { AttentionResult } from "../result.ts";
-import { describe, type TensorInput } from "../tensor.ts";
+import type { TensorInput } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
 import { type Head, heads } from "./heads.ts";
@@ -47,11 +48,8 @@ export function attentionTiled(
   options: AttentionOptions = {},
   tile: Tile = { Br: 16, Bc: 16 },
 ): AttentionResult {
-  for (const [name, size] of [["Br", tile.Br], ["Bc", tile.Bc]] as const) {
-    if (!Number.isInteger(size) || size < 1) {
-      throw new RangeError(`tile.${name}: expected an integer ≥ 1, got ${describe(size)}`);
-    }
-  }
+  integer("tile.Br", tile.Br, 1, MAX_LENGTH);
+  integer("tile.Bc", tile.Bc, 1, MAX_LENGTH);
   return forwardTiled(createProblem(q, k, v, options), tile);
 }
 

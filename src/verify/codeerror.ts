@@ -25,9 +25,9 @@ export function codeError(type: ScoreType | ValueType, top: number): (x: number,
   }
 }
 
-function floatError({ mantissaBits, least }: MiniFloat): (x: number, scale: number) => number {
+function floatError({ mantissaBits, numbers }: MiniFloat): (x: number, scale: number) => number {
   const u = 2 ** -(mantissaBits + 1);
-  return (x, s) => Math.max(u * Math.abs(x), s * least / 2) + 4 * U * Math.abs(x);
+  return (x, s) => Math.max(u * Math.abs(x), s * numbers[1] / 2) + 4 * U * Math.abs(x);
 }
 
 function nvfp4Error(x: number, s: number): number {
