@@ -7,7 +7,7 @@
 import { LEAST, POW2 } from "./pair.ts";
 
 /** Fractional bits of the fixed-point numbers from which the tables are made. */
-export const FRACTION = 192;
+export const FRACTION = 192n;
 
 /** ⌊ln 2 · 2^192⌋. */
 export const LN2 = 0xb17217f7d1cf79abc9e3b39803f2f6af40f343267298b62dn;
@@ -17,7 +17,7 @@ export const PI = 0x3243f6a8885a308d313198a2e03707344a4093822299f31d0n;
 
 /** a·b for fixed-point numbers with 192 fractional bits. */
 export function multiply(a: bigint, b: bigint): bigint {
-  return (a * b) >> BigInt(FRACTION);
+  return (a * b) >> FRACTION;
 }
 
 /**
@@ -27,15 +27,10 @@ export function multiply(a: bigint, b: bigint): bigint {
 export function expansion(n: bigint, widths: readonly number[]): number[] {
   let rest = n < 0n ? -n : n;
   return widths.map((width) => {
-    const shift = Math.max(0, bitLength(rest) - width);
+    const shift = Math.max(0, rest.toString(2).length - width);
     const leading = rest >> BigInt(shift);
     rest -= leading << BigInt(shift);
-    const value = Number(leading) * POW2[shift - FRACTION - LEAST]!;
+    const value = Number(leading) * POW2[shift - Number(FRACTION) - LEAST]!;
     return n < 0n && value > 0 ? -value : value;
   });
-}
-
-function bitLength(n: bigint): number {
-  const digits = n.toString(16);
-  return 4 * digits.length + 28 - Math.clz32(Number.parseInt(digits[0]!, 16));
 }

@@ -17,7 +17,7 @@ const ROOTS = roots();
 function roots(): Float64Array {
   const step = LN2 >> 7n;
   let ratio = 0n;
-  let term = 1n << BigInt(FRACTION);
+  let term = 1n << FRACTION;
   const one = term;
   for (let n = 1n; term > 0n; n++) {
     ratio += term;

@@ -17,7 +17,7 @@ const START = 0x3fe60000;
 const TO_20_BITS = 6442450944;
 
 /** Bits of the heads of k·ln2 and −ln c: multiples of 2^−42, so that their sum, below 2^10, is exact. */
-const HEAD = 42;
+const HEAD = 42n;
 
 /** For interval i: c at [3i], then −ln c as [hi, lo]. */
 const INTERVALS = intervals();
@@ -47,7 +47,7 @@ function ratioLog(n: number): bigint {
   const t = BigInt(2 * n + 1);
   const squared = t * t;
   let sum = 0n;
-  let power = (2n << BigInt(FRACTION)) / t;
+  let power = (2n << FRACTION) / t;
   for (let i = 1n; power > 0n; i += 2n) {
     sum += power / i;
     power /= squared;
@@ -57,7 +57,7 @@ function ratioLog(n: number): bigint {
 
 /** x as a multiple of 2^−42 and the double nearest to the rest. */
 function headAndTail(x: bigint): [number, number] {
-  const shift = BigInt(FRACTION - HEAD);
+  const shift = FRACTION - HEAD;
   const head = (x >> shift) << shift;
   return [expansion(head, [53])[0]!, expansion(x - head, [53])[0]!];
 }

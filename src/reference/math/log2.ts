@@ -5,7 +5,7 @@ import { atEdge, logPair } from "./log.ts";
 import { productTail } from "./pair.ts";
 
 /** 1/ln 2. */
-const [LOG2E, LOG2E_LOW] = expansion((1n << BigInt(2 * FRACTION)) / LN2, [53, 53]) as [number, number];
+const [LOG2E, LOG2E_LOW] = expansion((1n << 2n * FRACTION) / LN2, [53, 53]) as [number, number];
 
 const pair = new Float64Array(2);
 

@@ -23,7 +23,7 @@ export const TWO_OVER_PI_BITS = 1280;
 const SINES = sines();
 
 function sines(): Float64Array {
-  const one = 1n << BigInt(FRACTION);
+  const one = 1n << FRACTION;
   const step = PI >> 7n;
   const squared = multiply(step, step);
   // Taylor series of one step, then rotations by it.
@@ -128,7 +128,7 @@ function reduce(x: number, out: Float64Array): number {
 }
 
 /** Fractional bits kept of x·128/π. The error is m·2^−192 < 2^−139; no double comes nearer than 2^−62 to k·π/2. */
-const KEPT = BigInt(FRACTION);
+const KEPT = FRACTION;
 
 /** reduce for |x| ≥ 2^21, in integers: 1 µs. */
 function reduceHuge(x: number, out: Float64Array): number {
@@ -140,8 +140,8 @@ function reduceHuge(x: number, out: Float64Array): number {
   const q = ((highWord(x) >> 20) & 2047) - 1075;
   const m = BigInt(Math.abs(x) * POW2[-q - LEAST]!);
   // Bits of 2/π worth 256 turns and more drop out; below the window they cannot matter.
-  const window = BigInt.asUintN(FRACTION + 8, TWO_OVER_PI >> BigInt(TWO_OVER_PI_BITS - FRACTION - 6 - q));
-  const steps = BigInt.asUintN(FRACTION + 8, m * window);
+  const window = BigInt.asUintN(Number(KEPT) + 8, TWO_OVER_PI >> BigInt(TWO_OVER_PI_BITS - Number(KEPT) - 6 - q));
+  const steps = BigInt.asUintN(Number(KEPT) + 8, m * window);
   const k = (steps + (1n << (KEPT - 1n))) >> KEPT;
   const r = multiply(steps - (k << KEPT), PI >> 7n);
   const [hi, lo] = expansion(x < 0 ? -r : r, [53, 53]) as [number, number];
