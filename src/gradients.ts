@@ -7,6 +7,7 @@
 import { expectRecord, expectShape } from "./check.ts";
 import { floating } from "./geometry.ts";
 import type { AttentionOptions } from "./options.ts";
+import { expectFloat32 } from "./precision.ts";
 import { createProblem, type Problem } from "./problem.ts";
 import { placeLse, placeOut } from "./result.ts";
 import { type TensorInput, type View, view } from "./tensor.ts";
@@ -41,9 +42,7 @@ export function createBackwardProblem(
   expectRecord("options", options, "an object");
   const { dLse, ...forward } = options;
   const problem = createProblem(q, k, v, forward);
-  if (problem.precision !== null) {
-    throw new RangeError('precision: expected "float32", the only one that gradients have');
-  }
+  expectFloat32(problem);
   const outShape = placeOut(problem).shape;
   const lseShape = placeLse(problem).shape;
   return {

@@ -94,3 +94,10 @@ export function resolvePrecision(input: unknown): Recipe | null {
   const qk = oneOf("precision", input, ["float32", "int12", "int8"] as const);
   return qk === "float32" ? null : made[qk] ??= sage({ ...integral, qk });
 }
+
+/** @throws RangeError for a recipe. */
+export function expectFloat32({ precision }: { readonly precision: Recipe | null }): void {
+  if (precision !== null) {
+    throw new RangeError('precision: expected "float32" here; the quantised pipelines are in `attention`');
+  }
+}

@@ -9,6 +9,7 @@
  */
 import { integer, MAX_LENGTH } from "../check.ts";
 import type { AttentionOptions } from "../options.ts";
+import { expectFloat32 } from "../precision.ts";
 import { createProblem, type Problem } from "../problem.ts";
 import type { AttentionResult } from "../result.ts";
 import type { TensorInput } from "../tensor.ts";
@@ -58,9 +59,7 @@ export function forwardTiled(problem: Problem, { Br, Bc }: Tile): AttentionResul
   if (problem.want.probabilities) {
     throw new RangeError("probabilities: not available tile by tile, where no row of P ever exists");
   }
-  if (problem.precision !== null) {
-    throw new RangeError('precision: expected "float32" here; the quantised pipelines are in `attention`');
-  }
+  expectFloat32(problem);
   const result = outputs(problem);
   for (const head of heads(problem)) {
     // line 3: for each of the Tr = ⌈N/Br⌉ blocks of queries (lines 1 and 2 divide Q, K, V, O and L into blocks)

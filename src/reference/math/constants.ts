@@ -4,7 +4,7 @@
  * same in every engine and nobody has to trust a page of literals.
  */
 
-import { LEAST, POW2 } from "./pair.ts";
+import { BIAS, POW2 } from "./pair.ts";
 
 /** Fractional bits of the fixed-point numbers from which the tables are made. */
 export const FRACTION = 192n;
@@ -30,7 +30,7 @@ export function expansion(n: bigint, widths: readonly number[]): number[] {
     const shift = Math.max(0, rest.toString(2).length - width);
     const leading = rest >> BigInt(shift);
     rest -= leading << BigInt(shift);
-    const value = Number(leading) * POW2[shift - Number(FRACTION) - LEAST]!;
+    const value = Number(leading) * POW2[shift - Number(FRACTION) + BIAS]!;
     return n < 0n && value > 0 ? -value : value;
   });
 }

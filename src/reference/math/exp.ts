@@ -6,7 +6,7 @@
  */
 
 import { expansion, FRACTION, LN2, multiply } from "./constants.ts";
-import { LEAST, POW2, productTail, scalePair, sumTail } from "./pair.ts";
+import { BIAS, POW2, productTail, scalePair, sumTail } from "./pair.ts";
 
 /** 1.5·2^52: adding and taking it away rounds to the nearest integer, ties to even, for |x| < 2^51. */
 const ROUND = 6755399441055744;
@@ -58,7 +58,7 @@ export function exp(x: number): number {
   const j = (k & 127) << 1;
   const root = ROOTS[j]!;
   const rest = ROOTS[j + 1]! + root * p;
-  return inside ? (root + rest) * POW2[(k >> 7) - LEAST]! : scalePair(root, rest, k >> 7);
+  return inside ? (root + rest) * POW2[(k >> 7) + BIAS]! : scalePair(root, rest, k >> 7);
 }
 
 /**
@@ -77,7 +77,7 @@ export function exp2(x: number): number {
   const j = (k & 127) << 1;
   const root = ROOTS[j]!;
   const rest = ROOTS[j + 1]! + root * p;
-  return inside ? (root + rest) * POW2[(k >> 7) - LEAST]! : scalePair(root, rest, k >> 7);
+  return inside ? (root + rest) * POW2[(k >> 7) + BIAS]! : scalePair(root, rest, k >> 7);
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { exp, expPair } from "./exp.ts";
-import { LEAST, POW2, productTail, sumTail } from "./pair.ts";
+import { BIAS, POW2, productTail, sumTail } from "./pair.ts";
 
 /** 2^−54. */
 const TINY = 1 / 0x40_0000_0000_0000;
@@ -27,7 +27,7 @@ export function expm1(x: number): number {
   if (x > 50) return exp(x);
   if (x < -40) return -1;
   if (x !== x) return NaN;
-  const scale = POW2[expPair(x, 0, pair) - LEAST]!;
+  const scale = POW2[expPair(x, 0, pair) + BIAS]!;
   const hi = pair[0]! * scale;
   const head = hi - 1;
   return head + (sumTail(hi, -1, head) + pair[1]! * scale);
@@ -42,7 +42,7 @@ export function tanh(x: number): number {
   if (a < 0.125) return tanhTaylor(x);
   if (x !== x) return NaN;
   if (a > 20) return x < 0 ? -1 : 1;
-  const scale = POW2[expPair(2 * a, 0, pair) - LEAST]!;
+  const scale = POW2[expPair(2 * a, 0, pair) + BIAS]!;
   const hi = pair[0]! * scale;
   const d = hi + 1;
   const dTail = sumTail(hi, 1, d) + pair[1]! * scale;
@@ -74,7 +74,7 @@ export function sigmoid(x: number): number {
   if (x < -45) return exp(x);
   if (x !== x) return NaN;
   // n/(1 + e^−|x|), n = 1 or e^−|x|.
-  const scale = POW2[expPair(-Math.abs(x), 0, pair) - LEAST]!;
+  const scale = POW2[expPair(-Math.abs(x), 0, pair) + BIAS]!;
   const hi = pair[0]! * scale;
   const lo = pair[1]! * scale;
   const d = 1 + hi;

@@ -8,7 +8,7 @@
  */
 
 import { expansion, FRACTION, LN2 } from "./constants.ts";
-import { highWord, LEAST, POW2, productTail, sumTail } from "./pair.ts";
+import { highWord, BIAS, POW2, productTail, sumTail } from "./pair.ts";
 
 /** Upper word of 0.6875, where the 128 intervals begin. */
 const START = 0x3fe60000;
@@ -109,7 +109,7 @@ function logScaled(x: number, y: number, shift: number, out: Float64Array): void
   const high = highWord(x) - START;
   const k = high >> 20;
   const i = 3 * ((high >> 13) & 127);
-  const scale = POW2[-k - LEAST]!;
+  const scale = POW2[-k + BIAS]!;
   const z = x * scale;
   const c = INTERVALS[i]!;
   // 20 bits of z: both products are exact, and the first minus 1 too.

@@ -24,8 +24,8 @@ export function productTail(a: number, b: number, p: number): number {
   return aLow * bLow - (((p - aHigh * bHigh) - aLow * bHigh) - aHigh * bLow);
 }
 
-/** The least exponent of a double: POW2[e − LEAST] is 2^e for −1074 ≤ e ≤ 1023. */
-export const LEAST = -1074;
+/** POW2[e + BIAS] is 2^e for −1074 ≤ e ≤ 1023. */
+export const BIAS = 1074;
 
 /** Every power of two that a double can hold, 16 KiB: cheaper to read than to assemble from bits. */
 export const POW2: Float64Array = powersOfTwo();
@@ -51,12 +51,12 @@ export function highWord(x: number): number {
  * nearest multiple of 2^−1074, not the rounding of a rounding.
  */
 export function scalePair(hi: number, lo: number, e: number): number {
-  if (e > 1022) return e > 1030 ? Infinity : (hi + lo) * POW2[e - 8 - LEAST]! * 256;
+  if (e > 1022) return e > 1030 ? Infinity : (hi + lo) * POW2[e - 8 + BIAS]! * 256;
   if (e < -1080) return 0;
   // Added to hi, 2^52 units of 2^(−1074−e) leave the bits down to where the result ends.
   const anchor = POW2[Math.max(52 - e, 0)]!;
-  if (hi + lo >= anchor) return (hi + lo) * POW2[e - LEAST]!;
+  if (hi + lo >= anchor) return (hi + lo) * POW2[e + BIAS]!;
   const kept = anchor + hi;
   const units = (kept + ((hi - (kept - anchor)) + lo)) - anchor;
-  return units * POW2[e + 60 - LEAST]! * POW2[-60 - LEAST]!;
+  return units * POW2[e + 60 + BIAS]! * POW2[-60 + BIAS]!;
 }

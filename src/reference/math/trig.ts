@@ -7,7 +7,7 @@
  */
 
 import { expansion, FRACTION, multiply, PI } from "./constants.ts";
-import { highWord, LEAST, POW2, productTail, sumTail } from "./pair.ts";
+import { highWord, BIAS, POW2, productTail, sumTail } from "./pair.ts";
 
 /** ⌊2/π · 2^1280⌋: reducing 2^1023 takes 1024 + 53 bits, and 203 are left for the answer. */
 export const TWO_OVER_PI = BigInt(
@@ -138,7 +138,7 @@ function reduceHuge(x: number, out: Float64Array): number {
   }
   // |x| = m·2^q.
   const q = ((highWord(x) >> 20) & 2047) - 1075;
-  const m = BigInt(Math.abs(x) * POW2[-q - LEAST]!);
+  const m = BigInt(Math.abs(x) * POW2[-q + BIAS]!);
   // Bits of 2/π worth 256 turns and more drop out; below the window they cannot matter.
   const window = BigInt.asUintN(Number(KEPT) + 8, TWO_OVER_PI >> BigInt(TWO_OVER_PI_BITS - Number(KEPT) - 6 - q));
   const steps = BigInt.asUintN(Number(KEPT) + 8, m * window);
