@@ -35,12 +35,10 @@ export function expectFields(prefix: string, given: object, fields: Fields): voi
   }
 }
 
-/** A value for every field: the one given, that of `base`, or the default. */
-export function complete<T>(fields: Fields, given: Partial<T>, base: Partial<T> = {}): T {
+/** A value for every field: the one given, or the default. */
+export function complete<T>(fields: { readonly [Key in keyof T]: readonly T[Key][] }, given: Partial<T>): T {
   const all: Partial<T> = {};
-  for (const name of Object.keys(fields) as (keyof T & string)[]) {
-    all[name] = or(given[name], or(base[name], fields[name]?.[0] as T[typeof name]));
-  }
+  for (const name of Object.keys(fields) as (keyof T)[]) all[name] = or(given[name], fields[name][0]);
   return all as T;
 }
 

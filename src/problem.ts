@@ -212,7 +212,7 @@ function slopes(input: Vector, B: number, H: number): Float64Array {
 
 function keyLengths(input: Vector, available: Int32Array): Int32Array {
   const values = vector("keyLengths", input, [[available.length]], "[B]");
-  return Int32Array.from(values, (n, b) => integer("keyLengths", n, 0, available[b], b));
+  return available.map((most, b) => integer("keyLengths", values[b], 0, most, b));
 }
 
 function dropout(input: { p: number; seed: number }): { p: number; seed: number } {

@@ -1,7 +1,7 @@
 /**
  * `sage`: a version of SageAttention and what differs from it → the complete recipe, checked.
  */
-import { complete, expectFields, expectRecord, type Fields, finite, FLAG, oneOf, refuse } from "./check.ts";
+import { expectFields, expectRecord, type Fields, finite, FLAG, oneOf, refuse } from "./check.ts";
 import type { Accumulator, Granularity, Recipe, Rounding, ScoreType, ValueType } from "./precision.ts";
 
 /** What {@link sage} takes: a version to start from, and what differs. */
@@ -96,34 +96,45 @@ export function sage(options: SageOptions = {}): Recipe {
   expectRecord("precision", options, "a record");
   expectFields("precision.", options, FIELDS);
   const own = VERSIONS[options.version ?? "2"];
-  const { version: _, ...recipe } = complete<Required<SageOptions>>(FIELDS, options, {
-    ...own,
-    smoothQ: /4$/.test(options.qk ?? own.qk),
-    blockQ: 128,
-    blockK: 64,
-    warpQ: 32,
-  });
-  const allowed = ACCUMULATORS[recipe.pv] ?? ["float32"];
+  const {
+    qk = own.qk,
+    rounding = "half-away",
+    smoothK = true,
+    smoothQ = qk === "int4" || qk === "fp4",
+    smoothV = false,
+    pv = own.pv,
+    pScale = "row",
+    vScale = "head",
+    blockQ = 128,
+    blockK = 64,
+    warpQ = 32,
+  } = options;
+  const allowed = ACCUMULATORS[pv] ?? ["float32"];
   const accumulator = oneOf(
     "precision.accumulator",
     options.accumulator ?? (allowed.includes(own.accumulator) ? own.accumulator : "float32"),
     allowed,
   );
-  for (const [name, whole] of [["pScale", "row"], ["vScale", "head"]] as const) {
-    if (ONE_LEVEL.includes(accumulator) && recipe[name] !== whole) {
-      throw new RangeError(
-        `precision.${name}: expected "${whole}" with accumulator "${accumulator}", which runs on from tile to tile, got "tile"`,
-      );
-    }
+  if (ONE_LEVEL.includes(accumulator) && (pScale === "tile" || vScale === "tile")) {
+    const [name, whole] = pScale === "tile" ? ["pScale", "row"] : ["vScale", "head"];
+    throw new RangeError(
+      `precision.${name}: expected "${whole}" with accumulator "${accumulator}", which runs on from tile to tile, got "tile"`,
+    );
   }
   return {
-    ...recipe,
-    granularity: granularity(recipe.granularity),
-    smoothQ: recipe.smoothQ === true ? "block" : recipe.smoothQ,
+    qk,
+    granularity: granularity(options.granularity ?? own.granularity),
+    rounding,
+    smoothK,
+    smoothQ: smoothQ === true ? "block" : smoothQ,
+    smoothV,
+    pv,
+    pScale,
+    vScale,
     accumulator,
-    blockQ: rows("precision.blockQ", recipe.blockQ),
-    blockK: rows("precision.blockK", recipe.blockK),
-    warpQ: rows("precision.warpQ", recipe.warpQ),
+    blockQ: rows("precision.blockQ", blockQ),
+    blockK: rows("precision.blockK", blockK),
+    warpQ: rows("precision.warpQ", warpQ),
   };
 }
 
@@ -133,7 +144,7 @@ function granularity(input: Granularity | Recipe["granularity"]): Recipe["granul
   if (typeof input === "string") input = { q: input, k: input };
   const name = "precision.granularity";
   expectRecord(name, input, "a name or {q, k}");
-  expectFields(`${name}.`, input, SIDES);
+  expectFields("precision.granularity.", input, SIDES);
   return { q: oneOf(`${name}.q`, input.q, GRANULARITIES), k: oneOf(`${name}.k`, input.k, GRANULARITIES) };
 }
 
