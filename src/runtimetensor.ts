@@ -54,12 +54,20 @@ export class RuntimeTensor {
   }
 
   /** @internal Where the elements are: tensor.ts, stage.ts. */
-  get resident(): { readonly memory: WebAssembly.Memory; readonly at: number; readonly length: number } {
+  get resident(): {
+    readonly memory: WebAssembly.Memory;
+    readonly at: number;
+    readonly length: number;
+    elements(): Float32Array | Uint16Array;
+  } {
     const arena = this.#arena();
     if (!arena || this.#at < 0) {
       throw new Error(`tensor: used after ${arena ? "free" : "its runtime's close"}()`);
     }
-    return { memory: arena.memory, at: this.#at, length: this.#length };
+    const { memory } = arena;
+    const at = this.#at, length = this.#length;
+    const Words = this.dtype === "float32" ? Float32Array : Uint16Array;
+    return { memory, at, length, elements: () => new Words(memory.buffer, at, length) };
   }
 
   /**
@@ -86,8 +94,7 @@ export class RuntimeTensor {
 
   /** All elements, in an array of the caller's own. */
   read(): Float32Array | Uint16Array {
-    const { memory, at, length } = this.resident;
-    return new (this.dtype === "float32" ? Float32Array : Uint16Array)(memory.buffer, at, length).slice();
+    return this.resident.elements().slice();
   }
 
   /**

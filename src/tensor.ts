@@ -58,6 +58,8 @@ export interface Resident {
   readonly memory: WebAssembly.Memory;
   readonly at: number;
   readonly length: number;
+  /** A view of them, until memory grows. */
+  elements(): TypedArray;
 }
 
 const MAX_RANK = 8;
@@ -85,13 +87,7 @@ export function view(name: string, input: TensorInput): View {
   }
   // Of a RuntimeTensor, whose `data` is a copy.
   const { resident } = input as { resident?: Resident };
-  let data = resident
-    ? new (input.dtype === "float32" ? Float32Array : Uint16Array)(
-      resident.memory.buffer,
-      resident.at,
-      resident.length,
-    )
-    : input.data as TypedArray;
+  let data = resident ? resident.elements() : input.data as TypedArray;
   const array = String((data as { [Symbol.toStringTag]?: unknown } | null | undefined)?.[Symbol.toStringTag]);
   const carries = Object.hasOwn(CARRIES, array) ? CARRIES[array] : undefined;
   if (!carries) throw new TypeError(`${name}.data: expected a typed array, got ${describe(data)}`);
@@ -130,9 +126,7 @@ export function lengths(name: string, dims: ArrayLike<number | bigint> | undefin
 
 /** What the indices of a view point into. */
 export function elements({ data, resident }: View): TypedArray {
-  if (!resident) return data;
-  const Words = data.constructor as Uint16ArrayConstructor;
-  return new Words(resident.memory.buffer, resident.at, resident.length);
+  return resident ? resident.elements() : data;
 }
 
 /** The first and last element of a view must lie in its data. */

@@ -158,7 +158,11 @@ describe("applyRotary", () => {
     fail({ positions: [0, 1, -1, 0] }, RangeError, "positions[2]: expected an integer from 0 to 3, got -1");
     fail({ positions: [0, 1] }, RangeError, "positions: expected [N] or [B,N] = [4], got [2]");
     fail({ positions: 0.5 }, RangeError, "positions[0]: expected an integer from 0 to 3, got 0.5");
-    fail({ sin: tables(4, 4).sin }, RangeError, "sin: expected [positions,R/2] with positions=4, R/2=4, got [4,2]");
+    fail(
+      { sin: tables(4, 4).sin },
+      RangeError,
+      "sin: expected [positions,R/2] with positions=4, R/2=4, got [4,2]",
+    );
     fail(tables(10, 4), RangeError, "cos: expected [positions,R/2] with R ≤ 8, got [4,5]");
     fail({ interleaved: 1 as never }, TypeError, "interleaved: expected false, true, got 1");
     fail({ layout: "thd" as "bhnd" }, RangeError, 'layout: expected "bhnd", "bnhd", got "thd"');

@@ -132,7 +132,11 @@ describe("mergeStates", () => {
     no(() => mergeStates({} as State[]), TypeError, "states: expected an array, got Object");
     no(() => mergeStates([]), RangeError, "states: expected at least one, got none");
     no(() => mergeStates([null as unknown as State]), TypeError, "states[0]: expected {out, lse}, got null");
-    no(() => mergeStates([{ out, lse: out }]), RangeError, "states[0].lse: expected [B,H,N] with B=1, H=2, N=3, got [1,2,3,4]");
+    no(
+      () => mergeStates([{ out, lse: out }]),
+      RangeError,
+      "states[0].lse: expected [B,H,N] with B=1, H=2, N=3, got [1,2,3,4]",
+    );
     no(
       () => mergeStates([{ out, lse }, { out: normal(1, [1, 2, 3, 5]), lse }]),
       RangeError,

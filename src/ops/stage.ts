@@ -51,7 +51,7 @@ export function bring({ arena }: Engine, source: View): View {
   if (resident || length > SLICE || dtype !== "float32") return source;
   const at = arena.alloc(length * 4);
   arena.floats.set(data as Float32Array, at >> 2);
-  return { ...source, resident: { memory: arena.memory, at, length } };
+  return { ...source, resident: { memory: arena.memory, at, length, elements: () => data } };
 }
 
 /** Copies `count` rows of [·, ·, row, width] that start at element `first` to staged row `to`. */

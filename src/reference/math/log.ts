@@ -8,7 +8,7 @@
  */
 
 import { expansion, FRACTION, LN2 } from "./constants.ts";
-import { highWord, BIAS, POW2, productTail, sumTail } from "./pair.ts";
+import { BIAS, highWord, POW2, productTail, sumTail } from "./pair.ts";
 
 /** Upper word of 0.6875, where the 128 intervals begin. */
 const START = 0x3fe60000;

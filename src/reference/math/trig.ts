@@ -7,7 +7,7 @@
  */
 
 import { expansion, FRACTION, multiply, PI } from "./constants.ts";
-import { highWord, BIAS, POW2, productTail, sumTail } from "./pair.ts";
+import { BIAS, highWord, POW2, productTail, sumTail } from "./pair.ts";
 
 /** ⌊2/π · 2^1280⌋: reducing 2^1023 takes 1024 + 53 bits, and 203 are left for the answer. */
 export const TWO_OVER_PI = BigInt(
@@ -140,7 +140,10 @@ function reduceHuge(x: number, out: Float64Array): number {
   const q = ((highWord(x) >> 20) & 2047) - 1075;
   const m = BigInt(Math.abs(x) * POW2[-q + BIAS]!);
   // Bits of 2/π worth 256 turns and more drop out; below the window they cannot matter.
-  const window = BigInt.asUintN(Number(KEPT) + 8, TWO_OVER_PI >> BigInt(TWO_OVER_PI_BITS - Number(KEPT) - 6 - q));
+  const window = BigInt.asUintN(
+    Number(KEPT) + 8,
+    TWO_OVER_PI >> BigInt(TWO_OVER_PI_BITS - Number(KEPT) - 6 - q),
+  );
   const steps = BigInt.asUintN(Number(KEPT) + 8, m * window);
   const k = (steps + (1n << (KEPT - 1n))) >> KEPT;
   const r = multiply(steps - (k << KEPT), PI >> 7n);
