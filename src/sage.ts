@@ -34,12 +34,14 @@ const ACCUMULATORS: Partial<Record<ValueType, readonly Accumulator[]>> = {
 /** Accumulators that carry O from tile to tile in units of V's codes. */
 const ONE_LEVEL: readonly Accumulator[] = ["fp22", "fp16"];
 
+/** As released: 8 bits, scales per thread. With `qk: "int4"` the paper's SageAttn2-4b, with smoothed Q. */
+const SECOND = { qk: "int8", granularity: "thread", pv: "fp8", accumulator: "fp32+fp32" } as const;
+
 const VERSIONS = {
   /** SageAttn-B as released (Triton): scales per block, P and V in float16. */
   "1": { qk: "int8", granularity: "block", pv: "fp16", accumulator: "fp32+fp16" },
-  /** As released: 8 bits, scales per thread. With `qk: "int4"` the paper's SageAttn2-4b, with smoothed Q. */
-  "2": { qk: "int8", granularity: "thread", pv: "fp8", accumulator: "fp32+fp32" },
-  "2++": { qk: "int8", granularity: "thread", pv: "fp8", accumulator: "fp32+fp16" },
+  "2": SECOND,
+  "2++": { ...SECOND, accumulator: "fp32+fp16" },
   /** Everything in NVFP4. */
   "3": { qk: "fp4", granularity: "token", pv: "fp4", accumulator: "float32" },
 } as const;

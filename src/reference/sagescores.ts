@@ -57,7 +57,6 @@ function operand(
   block: number,
   seen: (row: number) => boolean,
 ): Operand {
-  if (qk === "float32") throw new RangeError("qk: float32 is not quantised");
   const smooth = x.slice(0, rows * D).map(Math.fround);
   const finite = finiteRows(smooth, rows, D).map((yes, row) => seen(row) ? yes : 0);
   const counts = (row: number) => finite[row] === 1;
@@ -69,7 +68,7 @@ function operand(
       mean.set(smoothRows(smooth, D, first, last, counts), first / block * D);
     }
   }
-  const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk, D), rounding);
+  const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk as Parameters<typeof integerLimit>[0], D), rounding);
   const codes = quantise(smooth, D, grid, qk === "fp4" ? groupsOf16(D, rows, "columns") : groups, counts);
   return { ...codes, smooth, mean, block, finite, grid };
 }
