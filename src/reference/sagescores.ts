@@ -68,7 +68,9 @@ function operand(
       mean.set(smoothRows(smooth, D, first, last, counts), first / block * D);
     }
   }
-  const grid = qk === "fp4" ? nvfp4 : integers(integerLimit(qk as Parameters<typeof integerLimit>[0], D), rounding);
+  const grid = qk === "fp4"
+    ? nvfp4
+    : integers(integerLimit(qk as Parameters<typeof integerLimit>[0], D), rounding);
   const codes = quantise(smooth, D, grid, qk === "fp4" ? groupsOf16(D, rows, "columns") : groups, counts);
   return { ...codes, smooth, mean, block, finite, grid };
 }
