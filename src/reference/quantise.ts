@@ -63,7 +63,7 @@ export const nvfp4: Grid = {
 };
 
 /**
- * Quantises x [rows,columns]; elements that don't count are in no maximum.
+ * Quantises x [rows,columns], float32 but where nothing is rounded; elements that don't count are in no maximum.
  *
  * @param counts Must be false for NaN and ∞.
  */
@@ -79,7 +79,7 @@ export function quantise(
   const each = (visit: (at: number, value: number, group: number) => void) =>
     x.forEach((value, at) => {
       const row = Math.floor(at / columns);
-      if (counts(row, at % columns)) visit(at, fround(value), groups.of(row, at % columns));
+      if (counts(row, at % columns)) visit(at, value, groups.of(row, at % columns));
     });
   each((_, value, group) => amax[group] = Math.max(amax[group], Math.abs(value)));
   const scales = amax.map(grid.scale);

@@ -45,18 +45,16 @@ export function quantiseValues(
   const counts = (j: number, e: number) => seen[j] === 1 && Number.isFinite(smooth[j * E + e]);
   const mean = smoothV ? smoothRows(smooth, E, 0, M, counts) : null;
   const grid = gridOf(recipe);
-  const own = { smooth, mean, counts, grid, tiled: false, units: new Float64Array(E).fill(1) };
-  if (grid === plain) return { ...own, codes: smooth, scaleAt: () => 1 };
-  const scaled = grid !== nvfp4;
-  const tiled = vScale === "tile" && scaled;
-  const groups = scaled ? groupsOfTiles(M, E, tiled ? TILE : Math.max(M, 1), 1) : groupsOfTiles(M, E, 16, 1);
-  const quantised = quantise(smooth, E, grid, groups, counts);
-  const codes = scaled ? quantised.codes : numbers(quantised, E);
+  const fp4 = grid === nvfp4;
+  const tiled = vScale === "tile" && !fp4;
+  const keys = fp4 ? 16 : tiled ? TILE : Math.max(M, 1);
+  const quantised = quantise(smooth, E, grid, groupsOfTiles(M, E, keys, 1), counts);
+  const codes = fp4 ? numbers(quantised, E) : quantised.codes;
   smooth.forEach((v, at) => {
     if (!Number.isFinite(v)) codes[at] = V[at];
   });
-  const { scales, scaleAt } = quantised;
-  return { ...own, codes, scaleAt, ...(scaled && { units: scales, tiled }) };
+  const units = fp4 ? new Float64Array(E).fill(1) : quantised.scales;
+  return { codes, units, tiled, scaleAt: quantised.scaleAt, mean, smooth, counts, grid };
 }
 
 function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
