@@ -30,8 +30,13 @@ export interface Head {
   readonly product?: (i: number, j: number) => number;
 }
 
-/** All (b, h), query heads that share a key/value head one after the other. */
+/** All (b, h). */
 export function* heads(problem: Problem): Generator<Head> {
+  for (const group of headGroups(problem)) yield* group;
+}
+
+/** The query heads that share a key/value head, together. */
+export function* headGroups(problem: Problem): Generator<Head[]> {
   const { B, G, group, layout, queryStart, keyStart, queryLength, keyLength } = problem;
   for (let b = 0; b < B; b++) {
     const N = queryLength[b];
@@ -40,12 +45,13 @@ export function* heads(problem: Problem): Generator<Head> {
     for (let g = 0; g < G; g++) {
       const K = matrix(problem.k, b, g, keyStart[b], stored);
       const V = matrix(problem.v, b, g, keyStart[b], stored);
-      for (let h = g * group; h < (g + 1) * group; h++) {
+      yield Array.from({ length: group }, (_, x) => {
+        const h = g * group + x;
         const Q = matrix(problem.q, b, h, queryStart[b], N);
         const bias = problem.bias && plane(problem.bias, b, h);
         const mask = problem.mask ? plane(problem.mask, b, h) : blockPlane(problem.blocks, b, h);
-        yield { problem, b, h, N, M, Q, K, V, stored, bias, mask };
-      }
+        return { problem, b, h, N, M, Q, K, V, stored, bias, mask };
+      });
     }
   }
 }

@@ -19,7 +19,7 @@ import type { Problem } from "../problem.ts";
 import { type Recipe, TILE } from "../precision.ts";
 import type { AttentionResult } from "../result.ts";
 import { dropRow } from "./dropout.ts";
-import { type Head, heads } from "./heads.ts";
+import { type Head, headGroups } from "./heads.ts";
 import { exp } from "./math.ts";
 import { type Outputs, outputs } from "./outputs.ts";
 import { expSum, rowMax } from "./row.ts";
@@ -46,17 +46,6 @@ export function forwardSage(problem: Problem): AttentionResult {
     }
   }
   return result.finish();
-}
-
-/** The query heads that share a key/value head, together. */
-export function* headGroups(problem: Problem): Generator<Head[]> {
-  let group: Head[] = [];
-  for (const head of heads(problem)) {
-    group.push(head);
-    if (group.length < problem.group) continue;
-    yield group;
-    group = [];
-  }
 }
 
 /** What attends row after row of a head. */

@@ -15,9 +15,9 @@ import type { AttentionResult } from "../result.ts";
 import type { TensorInput } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
-import { type Head, heads } from "./heads.ts";
+import { heads } from "./heads.ts";
 import { exp } from "./math.ts";
-import { type Outputs, outputs } from "./outputs.ts";
+import { outputs } from "./outputs.ts";
 import { expSum, rowMax } from "./row.ts";
 import { scores } from "./scores.ts";
 
@@ -60,54 +60,47 @@ export function forwardTiled(problem: Problem, { Br, Bc }: Tile): AttentionResul
     throw new RangeError("probabilities: not available tile by tile, where no row of P ever exists");
   }
   expectFloat32(problem);
+  const { E } = problem;
   const result = outputs(problem);
   for (const head of heads(problem)) {
+    const { N, M, V } = head;
     // line 3: for each of the Tr = ⌈N/Br⌉ blocks of queries (lines 1 and 2 divide Q, K, V, O and L into blocks)
-    for (let i0 = 0; i0 < head.N; i0 += Br) {
-      queryBlock(head, i0, Math.min(Br, head.N - i0), Bc, result);
+    for (let i0 = 0; i0 < N; i0 += Br) {
+      const rows = Math.min(Br, N - i0);
+      // line 5: start with O = 0, l = 0, m = −∞
+      const O = new Float64Array(rows * E);
+      const l = new Float64Array(rows);
+      const m = new Float64Array(rows).fill(-Infinity);
+      // line 6: for each of the Tc = ⌈M/Bc⌉ blocks of keys (line 7 loads K_j and V_j)
+      for (let j0 = 0; j0 < M; j0 += Bc) {
+        const keys = Math.min(Bc, M - j0);
+        const P = new Float64Array(keys);
+        for (let r = 0; r < rows; r++) {
+          // line 8: a row of S = Q_i K_jᵀ
+          scores(head, i0 + r, j0, j0 + keys, P);
+          // line 9: m_new = max(m, rowmax S)
+          const top = rowMax(P, m[r]);
+          // No key so far: m_new is still −∞, and −∞ − (−∞) is no number.
+          if (top === -Infinity) continue;
+          // line 9: P = exp(S − m_new), l = exp(m − m_new)·l + rowsum P
+          const shrink = exp(m[r] - top);
+          const allowed = P.map((s) => s === -Infinity ? 0 : 1);
+          l[r] = shrink * l[r] + expSum(P, top);
+          m[r] = top;
+          // line 10: O = exp(m − m_new)·O + P V_j
+          dropRow(head, i0 + r, j0, P);
+          for (let d = 0; d < E; d++) O[r * E + d] *= shrink;
+          for (let j = 0; j < keys; j++) if (allowed[j]) addScaled(O, r * E, P[j], V, (j0 + j) * E, E);
+        }
+      }
+      for (let r = 0; r < rows; r++) {
+        // line 13: L = m + ln l; lines 14 and 15 store O and L
+        result.store(head, i0 + r, { m: m[r], l: l[r] }, (out, all) => {
+          // line 12: O = O/l, which the sink has rescaled to its own maximum
+          addScaled(out, 0, exp(m[r] - all.m) / all.l, O, r * E, E);
+        });
+      }
     }
   }
   return result.finish();
-}
-
-/** Lines 4 to 15, for queries i0 … i0 + rows. */
-function queryBlock(head: Head, i0: number, rows: number, Bc: number, result: Outputs): void {
-  const { problem, M, V } = head;
-  const { E } = problem;
-  // line 5: start with O = 0, l = 0, m = −∞
-  const O = new Float64Array(rows * E);
-  const l = new Float64Array(rows);
-  const m = new Float64Array(rows).fill(-Infinity);
-  const x = new Float64Array(Bc);
-
-  // line 6: for each of the Tc = ⌈M/Bc⌉ blocks of keys (line 7 loads K_j and V_j)
-  for (let j0 = 0; j0 < M; j0 += Bc) {
-    const keys = Math.min(Bc, M - j0);
-    const P = x.subarray(0, keys);
-    for (let r = 0; r < rows; r++) {
-      // line 8: a row of S = Q_i K_jᵀ
-      scores(head, i0 + r, j0, j0 + keys, x);
-      // line 9: m_new = max(m, rowmax S)
-      const top = rowMax(P, m[r]);
-      // No key so far: m_new is still −∞, and −∞ − (−∞) is no number.
-      if (top === -Infinity) continue;
-      // line 9: P = exp(S − m_new), l = exp(m − m_new)·l + rowsum P
-      const shrink = exp(m[r] - top);
-      const allowed = P.map((s) => s === -Infinity ? 0 : 1);
-      l[r] = shrink * l[r] + expSum(P, top);
-      m[r] = top;
-      // line 10: O = exp(m − m_new)·O + P V_j
-      dropRow(head, i0 + r, j0, P);
-      for (let d = 0; d < E; d++) O[r * E + d] *= shrink;
-      for (let j = 0; j < keys; j++) if (allowed[j]) addScaled(O, r * E, P[j], V, (j0 + j) * E, E);
-    }
-  }
-
-  for (let r = 0; r < rows; r++) {
-    // line 13: L = m + ln l; lines 14 and 15 store O and L
-    result.store(head, i0 + r, { m: m[r], l: l[r] }, (out, all) => {
-      // line 12: O = O/l, which the sink has rescaled to its own maximum
-      addScaled(out, 0, exp(m[r] - all.m) / all.l, O, r * E, E);
-    });
-  }
 }

@@ -3,8 +3,7 @@
  * arithmetics share (bounds.ts, docs/error-bounds.md §10).
  */
 import type { Problem } from "../problem.ts";
-import type { Head } from "../reference/heads.ts";
-import { headGroups } from "../reference/sage.ts";
+import { type Head, headGroups } from "../reference/heads.ts";
 import { seenKeys } from "../reference/seen.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import { ScoreErrors } from "./quantisedscores.ts";
