@@ -14,9 +14,9 @@ import type { AttentionResult } from "../result.ts";
 import type { TensorInput } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
 import { dropRow } from "./dropout.ts";
-import { type Head, heads } from "./heads.ts";
+import { heads } from "./heads.ts";
 import { outputs } from "./outputs.ts";
-import { expSum, rowMax, type RowState } from "./row.ts";
+import { expSum, rowMax } from "./row.ts";
 import { forwardSage } from "./sage.ts";
 import { scores } from "./scores.ts";
 
@@ -58,40 +58,33 @@ export function attention(
 /** Attention of a validated problem, quantised if it says so. */
 export function forward(problem: Problem): AttentionResult {
   if (problem.precision !== null) return forwardSage(problem);
+  const { E } = problem;
   const result = outputs(problem);
   for (const head of heads(problem)) {
-    for (let i = 0; i < head.N; i++) {
-      const x = new Float64Array(head.M);
-      scores(head, i, 0, head.M, x);
+    const { N, M, V } = head;
+    for (let i = 0; i < N; i++) {
+      const x = new Float64Array(M);
+      scores(head, i, 0, M, x);
       const m = rowMax(x);
+      const l = expSum(x.slice(), m);
       const P = new Float64Array(problem.M);
-      result.store(head, i, { m, l: expSum(x.slice(), m) }, (out, all) => attend(head, i, x, all, P, out), P);
+      result.store(head, i, { m, l }, (out, all) => {
+        // P_i = exp(x_i − m)/l, dropped
+        const row = P.subarray(0, M);
+        row.set(x);
+        expSum(row, all.m);
+        for (let j = 0; j < M; j++) if (x[j] !== -Infinity) row[j] /= all.l;
+        dropRow(head, i, 0, row);
+        // O_i = P_i V
+        for (let first = 0; first < M; first += BLOCK) {
+          const block = new Float64Array(E);
+          for (let j = first; j < Math.min(first + BLOCK, M); j++) {
+            if (x[j] !== -Infinity) addScaled(block, 0, P[j], V, j * E, E);
+          }
+          addScaled(out, 0, 1, block, 0, E);
+        }
+      }, P);
     }
   }
   return result.finish();
-}
-
-/** P_i = exp(x_i − m)/l, dropped; O_i = P_i V. */
-function attend(
-  head: Head,
-  i: number,
-  x: Float64Array,
-  { m, l }: RowState,
-  P: Float64Array,
-  out: Float64Array,
-): void {
-  const { M, V, problem: { E } } = head;
-  P.set(x);
-  const row = P.subarray(0, M);
-  expSum(row, m);
-  for (let j = 0; j < M; j++) if (x[j] !== -Infinity) P[j] /= l;
-  dropRow(head, i, 0, row);
-  const block = new Float64Array(E);
-  for (let first = 0; first < M; first += BLOCK) {
-    block.fill(0);
-    for (let j = first; j < Math.min(first + BLOCK, M); j++) {
-      if (x[j] !== -Infinity) addScaled(block, 0, P[j], V, j * E, E);
-    }
-    addScaled(out, 0, 1, block, 0, E);
-  }
 }
