@@ -41,31 +41,26 @@ export function forwardSage(problem: Problem): AttentionResult {
     const keys = recipe.qk === "float32" ? null : quantiseKeys(K, M, D, seen, recipe);
     for (const head of group) {
       const product = keys && quantisedProduct(head, quantiseQueries(head, recipe), keys, recipe);
-      const attend = attender(product ? { ...head, product } : head, values, recipe, result);
-      for (let i = 0; i < head.N; i++) attend(i);
+      attend(product ? { ...head, product } : head, values, recipe, result);
     }
   }
   return result.finish();
 }
 
-/** What attends row after row of a head. */
-function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: Outputs): (i: number) => void {
-  const { M, problem } = head;
+/** Row after row of a head. */
+function attend(head: Head, values: QuantisedValues, recipe: Recipe, result: Outputs): void {
+  const { N, M, problem } = head;
   const { E, dropout } = problem;
   const { codes: v, units, tiled, mean } = values;
   const { top: one, encode } = weightCodes(recipe);
   const { twoLevels, step, round, join } = summation(recipe);
   const byTile = recipe.pScale === "tile";
-  // Of the row: codes(p)·codes(V), of all tiles, of one, of one instruction; codes(p)/one, the maximum they refer to.
-  const O = new Float64Array(E);
-  const sum = new Float64Array(E);
-  const products = new Float64Array(E);
-  const P = new Float64Array(problem.M);
-  const references = new Float64Array(Math.ceil(M / TILE));
 
-  return (i) => {
-    O.fill(0);
-    P.fill(0);
+  for (let i = 0; i < N; i++) {
+    // codes(p)·codes(V); codes(p)/one, the maximum they refer to.
+    const O = new Float64Array(E);
+    const P = new Float64Array(problem.M);
+    const references = new Float64Array(Math.ceil(M / TILE));
     let m = -Infinity;
     let l = 0;
     // The sum of the weights of V.
@@ -84,8 +79,7 @@ function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: O
       l = l * shrink + weight * expSum(p, reference);
 
       // O ← O·shrink + weight·codes(p)·codes(V)
-      const codes = new Float64Array(p.length);
-      encode(p, codes);
+      const codes = encode(p);
       const kept = new Float64Array(p.length).fill(1);
       dropRow(head, i, j0, kept);
       kept.forEach((keep, n) => {
@@ -95,23 +89,19 @@ function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: O
       mass = mass * shrink + weight * p.reduce((sum, x) => sum + x, 0);
       for (let e = 0; e < E; e++) {
         O[e] = join(O[e] * shrink);
-        sum[e] = twoLevels ? 0 : O[e];
-      }
-      for (let from = 0; from < p.length; from += step) {
-        products.fill(0);
-        for (let n = from; n < Math.min(from + step, p.length); n++) {
-          if (!seen[n]) continue;
-          for (let e = 0; e < E; e++) {
+        let sum = twoLevels ? 0 : O[e];
+        for (let from = 0; from < p.length; from += step) {
+          let products = 0;
+          for (let n = from; n < Math.min(from + step, p.length); n++) {
+            if (!seen[n]) continue;
             const value = v[(j0 + n) * E + e];
             // Of NaN and ∞ any weight above 0 makes what the exact weight makes.
-            products[e] += (value - value === 0 ? codes[n] : p[n]) * value;
+            products += (value - value === 0 ? codes[n] : p[n]) * value;
           }
+          sum = round(sum + products);
         }
-        for (let e = 0; e < E; e++) sum[e] = round(sum[e] + products[e]);
-      }
-      for (let e = 0; e < E; e++) {
         const unit = weight * (tiled ? units[j0 / TILE * E + e] : 1);
-        O[e] = twoLevels ? join(O[e] + sum[e] * unit) : sum[e];
+        O[e] = twoLevels ? join(O[e] + sum * unit) : sum;
       }
     }
 
@@ -127,5 +117,5 @@ function attender(head: Head, values: QuantisedValues, recipe: Recipe, result: O
         if (P[j] !== 0) P[j] *= exp(references[Math.floor(j / TILE)] - m) * kept;
       }
     }, P);
-  };
+  }
 }

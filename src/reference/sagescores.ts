@@ -57,7 +57,9 @@ function operand(
   seen: Uint8Array,
 ): Operand {
   const smooth = x.slice(0, rows * D).map(Math.fround);
-  const finite = seen.map((yes, row) => smooth.subarray(row * D, (row + 1) * D).every(Number.isFinite) ? yes : 0);
+  const finite = seen.map((yes, row) =>
+    smooth.subarray(row * D, (row + 1) * D).every(Number.isFinite) ? yes : 0
+  );
   const counts = (row: number) => finite[row] === 1;
   let mean: Float64Array | null = null;
   if (block > 0) {

@@ -20,7 +20,7 @@ export interface WeightCodes {
   /** What p = 1 becomes. */
   readonly top: number;
   /** p of a tile, from a key that is a multiple of 16 on → codes. */
-  encode(P: Float64Array, codes: Float64Array): void;
+  encode(P: Float64Array): Float64Array;
 }
 
 export function weightCodes({ pv }: Recipe): WeightCodes {
@@ -32,16 +32,18 @@ export function weightCodes({ pv }: Recipe): WeightCodes {
     fp8: [exp2(8.807), E4M3.round] as const,
     fp8e5m2: [exp2(15.807), E5M2.round] as const,
   }[pv as string] ?? [valueLimits[pv as keyof typeof valueLimits].p, roundEven];
-  return { top, encode: (P, codes) => P.forEach((p, j) => codes[j] = round(p * top)) };
+  return { top, encode: (P) => P.map((p) => round(p * top)) };
 }
 
-function encodeFp4(P: Float64Array, codes: Float64Array): void {
+function encodeFp4(P: Float64Array): Float64Array {
+  const codes = P.slice();
   const top = E4M3.max * E2M1.max;
   for (let first = 0; first < P.length; first += 16) {
-    const group = P.subarray(first, first + 16);
+    const group = codes.subarray(first, first + 16);
     const scale = E4M3.round(group.reduce((a, p) => Math.max(a, p), 0) * top / E2M1.max);
-    group.forEach((p, n) => codes[first + n] = scale === 0 ? 0 * p : E2M1.round(p * top / scale) * scale);
+    group.forEach((p, n) => group[n] = scale === 0 ? 0 * p : E2M1.round(p * top / scale) * scale);
   }
+  return codes;
 }
 
 /** How P·V is summed; `step` products are added exactly before each rounding, as one instruction does. */
