@@ -48,16 +48,13 @@ export function sinkOf({ problem, h }: Head): number {
 export function reportedLse(head: Head, i: number, lse: number): number {
   const { semantics } = head.problem;
   if (lse === -Infinity) return semantics.emptyLse === "+inf" ? Infinity : -Infinity;
-  const shifted = lse + rawShift(head, i);
-  return semantics.lseBase === "2" ? shifted * LOG2E : shifted;
+  return (lse + rawShift(head, i)) * (semantics.lseBase === "2" ? LOG2E : 1);
 }
 
 /** The inverse: the natural lse of `reportedLse`, with or without the sink as the semantics has it. */
 export function naturalLse(head: Head, i: number, reported: number): number {
-  const { semantics } = head.problem;
   if (Math.abs(reported) === Infinity) return -Infinity;
-  const natural = semantics.lseBase === "2" ? reported * LN2 : reported;
-  return natural - rawShift(head, i);
+  return reported * (head.problem.semantics.lseBase === "2" ? LN2 : 1) - rawShift(head, i);
 }
 
 /** A causal kernel that adds slope·j in place of −slope·(p − j) reports an lse larger by slope·p. */

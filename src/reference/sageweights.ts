@@ -15,6 +15,7 @@ import { roundEven, roundFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
 import { type Accumulator, type Recipe, TILE } from "../precision.ts";
 import { exp2 } from "./math.ts";
+import { rowMax } from "./row.ts";
 
 export interface WeightCodes {
   /** What p = 1 becomes. */
@@ -40,7 +41,7 @@ function encodeFp4(P: Float64Array): Float64Array {
   const top = E4M3.max * E2M1.max;
   for (let first = 0; first < P.length; first += 16) {
     const group = codes.subarray(first, first + 16);
-    const scale = E4M3.round(group.reduce((a, p) => Math.max(a, p), 0) * top / E2M1.max);
+    const scale = E4M3.round(rowMax(group, 0) * top / E2M1.max);
     group.forEach((p, n) => group[n] = scale === 0 ? 0 * p : E2M1.round(p * top / scale) * scale);
   }
   return codes;
