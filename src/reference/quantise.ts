@@ -3,7 +3,7 @@
  *
  *   integers   scale = amax/L       code = round(x/scale), |code| ≤ L     L = 7, 127, 2047, … (`integerLimit`)
  *   floats     scale = amax/R       code = E4M3 or E5M2 of x/scale        R ≤ 448 or 57344
- *   NVFP4      scale = E4M3(amax/6) code = E2M1 of x/scale                groups of 16
+ *   NVFP4      scale = E4M3(amax/6) code = E2M1 of x/scale, times scale   groups of 16, several in one sum of products
  *
  * Everything is done in float32 as the kernels do it, each operation rounded, so that codes and scales are bit for
  * bit what a kernel computes from the same x. No group divides by zero: amax counts as at least L·2^−126, so that
@@ -55,11 +55,14 @@ export function floats(format: MiniFloat, top: number = format.max): Grid {
   return { top, scale: (amax) => fround(amax / top), code: (x, s) => format.round(fround(x / s)) };
 }
 
-/** NVFP4: the inverse of the rounded scale is what x is multiplied by (fp4_quantization_4d.cu). */
+/**
+ * NVFP4: the inverse of the rounded scale is what x is multiplied by (fp4_quantization_4d.cu). Its codes are the numbers
+ * themselves.
+ */
 export const nvfp4: Grid = {
   top: E2M1.max,
   scale: (amax) => E4M3.round(fround(amax / E2M1.max)),
-  code: (x, s) => s === 0 ? 0 : E2M1.round(fround(x * fround(1 / s))),
+  code: (x, s) => s === 0 ? 0 : E2M1.round(fround(x * fround(1 / s))) * s,
 };
 
 /**

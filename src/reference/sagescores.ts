@@ -78,28 +78,18 @@ function operand(
 
 /** (i, j) → ⟨q_i, k_j⟩ as the pipeline computes it. */
 export function quantisedProduct(
-  { Q, K, N, problem }: Head,
+  { Q, K, problem }: Head,
   q: Operand,
   k: Operand,
   { qk }: Recipe,
 ): (i: number, j: number) => number {
   const { D } = problem;
-  const integral = qk !== "fp4";
-  // NVFP4 has a scale every 16 elements: the numbers themselves, then.
-  const left = integral ? q.codes : numbers(q, D);
-  const right = integral ? k.codes : numbers(k, D);
-  const fromK = k.mean && Float64Array.from({ length: N }, (_, i) => dot(Q, i * D, k.mean!, 0, D));
   return (i, j) => {
     if (!(q.finite[i] && k.finite[j])) return dot(Q, i * D, K, j * D, D);
-    let s = dot(left, i * D, right, j * D, D);
-    if (integral) s *= q.scaleAt(i, 0) * k.scaleAt(j, 0);
+    let s = dot(q.codes, i * D, k.codes, j * D, D);
+    if (qk !== "fp4") s *= q.scaleAt(i, 0) * k.scaleAt(j, 0);
     if (q.mean) s += dot(q.mean, Math.floor(i / q.block) * D, k.smooth, j * D, D);
-    if (fromK) s += fromK[i];
+    if (k.mean) s += dot(Q, i * D, k.mean, 0, D);
     return s;
   };
-}
-
-/** code·scale, all of them. */
-export function numbers({ codes, scaleAt }: Quantised, columns: number): Float64Array {
-  return codes.map((code, at) => code * scaleAt(Math.floor(at / columns), at % columns));
 }

@@ -13,7 +13,6 @@ import { valueLimits } from "../limits.ts";
 import { type Recipe, TILE, type ValueType } from "../precision.ts";
 import { groupsOfTiles } from "./groups.ts";
 import { floats, type Grid, integers, nvfp4, quantise } from "./quantise.ts";
-import { numbers } from "./sagescores.ts";
 import { smoothRows } from "./smooth.ts";
 
 export interface QuantisedValues {
@@ -48,13 +47,12 @@ export function quantiseValues(
   const fp4 = grid === nvfp4;
   const tiled = vScale === "tile" && !fp4;
   const keys = fp4 ? 16 : tiled ? TILE : Math.max(M, 1);
-  const quantised = quantise(smooth, E, grid, groupsOfTiles(M, E, keys, 1), counts);
-  const codes = fp4 ? numbers(quantised, E) : quantised.codes;
+  const { codes, scales, scaleAt } = quantise(smooth, E, grid, groupsOfTiles(M, E, keys, 1), counts);
   smooth.forEach((v, at) => {
     if (!Number.isFinite(v)) codes[at] = V[at];
   });
-  const units = fp4 ? new Float64Array(E).fill(1) : quantised.scales;
-  return { codes, units, tiled, scaleAt: quantised.scaleAt, mean, smooth, counts, grid };
+  const units = fp4 ? new Float64Array(E).fill(1) : scales;
+  return { codes, units, tiled, scaleAt, mean, smooth, counts, grid };
 }
 
 function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
