@@ -7,7 +7,6 @@
  * doubles. Each element is converted once per head: (N·D + M·(D + E)/group) reads of H heads.
  */
 import type { Problem } from "../problem.ts";
-import type { BlockMask } from "../sparse/blockmask.ts";
 import { elementReader, toFloat64, type View } from "../tensor.ts";
 
 /** One attention problem of matrices. */
@@ -37,7 +36,7 @@ export function* heads(problem: Problem): Generator<Head> {
 
 /** The query heads that share a key/value head, together. */
 export function* headGroups(problem: Problem): Generator<Head[]> {
-  const { B, G, group, layout, queryStart, keyStart, queryLength, keyLength } = problem;
+  const { B, G, group, layout, blocks, queryStart, keyStart, queryLength, keyLength } = problem;
   for (let b = 0; b < B; b++) {
     const N = queryLength[b];
     const M = keyLength[b];
@@ -49,7 +48,9 @@ export function* headGroups(problem: Problem): Generator<Head[]> {
         const h = g * group + x;
         const Q = matrix(problem.q, b, h, queryStart[b], N);
         const bias = problem.bias && plane(problem.bias, b, h);
-        const mask = problem.mask ? plane(problem.mask, b, h) : blockPlane(problem.blocks, b, h);
+        const mask = problem.mask
+          ? plane(problem.mask, b, h)
+          : blocks && ((i: number, j: number) => Number(blocks.sees(b, h, i, j)));
         return { problem, b, h, N, M, Q, K, V, stored, bias, mask };
       });
     }
@@ -72,8 +73,4 @@ function plane(source: View, b: number, h: number): (i: number, j: number) => nu
   const read = elementReader(source);
   const base = source.offset + b * batch + h * head;
   return (i, j) => read(base + i * row + j * column);
-}
-
-function blockPlane(blocks: BlockMask | null, b: number, h: number): Head["mask"] {
-  return blocks && ((i, j) => Number(blocks.sees(b, h, i, j)));
 }
