@@ -9,7 +9,7 @@ import { integerLimit, valueLimits } from "../src/limits.ts";
 import { type Granularity, type Recipe, sage } from "../src/precision.ts";
 import { recipes } from "../src/recipes.ts";
 import { attention, attentionTiled } from "../src/reference/index.ts";
-import { groupsOf16, groupsOfK, groupsOfQ, groupsOfV } from "../src/reference/groups.ts";
+import { groupsOfK, groupsOfQ, groupsOfTiles } from "../src/reference/groups.ts";
 import { floats, integers, nvfp4, quantise } from "../src/reference/quantise.ts";
 import { quantiseValues } from "../src/reference/sagevalues.ts";
 import { truncate22 } from "../src/reference/sageweights.ts";
@@ -73,11 +73,11 @@ describe("groups", () => {
   });
 
   it("channels of V, and sixteens", () => {
-    const v = groupsOfV(3, 130, 64);
+    const v = groupsOfTiles(130, 3, 64, 1);
     expect([v.count, v.of(0, 2), v.of(63, 0), v.of(64, 0), v.of(129, 1)]).toEqual([9, 2, 0, 3, 7]);
-    const along = groupsOf16(40, 2, "columns");
+    const along = groupsOfTiles(2, 40, 1, 16);
     expect([along.count, along.of(0, 15), along.of(0, 16), along.of(1, 39)]).toEqual([6, 0, 1, 5]);
-    const rows = groupsOf16(2, 40, "rows");
+    const rows = groupsOfTiles(40, 2, 16, 1);
     expect([rows.count, rows.of(15, 1), rows.of(16, 0), rows.of(39, 1)]).toEqual([6, 1, 2, 5]);
   });
 });

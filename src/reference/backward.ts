@@ -80,8 +80,7 @@ export function backward(task: BackwardProblem): Gradients {
   for (const head of heads(problem)) {
     const { b, h, N, M, Q, K, V, stored } = head;
     const bias = biasSlope(head);
-    // line 3: dQ starts at zero; line 7: so do dK_j and dV_j
-    const dQ = zeros([N, D]);
+    // line 7: dK_j and dV_j start at zero (line 3: so did dQ)
     const dK = zeros([stored, D]);
     const dV = zeros([stored, E]);
     const x = new Float64Array(M);
@@ -127,12 +126,11 @@ export function backward(task: BackwardProblem): Gradients {
         if (strides) dBias[b * strides[0] + h * strides[1] + i * strides[2] + j * strides[3]] += bias * dS;
         // S = softcap·tanh(s/softcap), s = scale·Q Kᵀ; line 15: dQ_i += dS K_j; line 16: dK_j += dSᵀ Q_i
         const ds = scale * slope[j] * dS;
-        addScaled(dQ, i * D, ds, K, j * D, D);
+        addScaled(dq, startOf(at.q, b, h, i), ds, K, j * D, D);
         addScaled(dK, j * D, ds, Q, i * D, D);
       }
     }
     const g = Math.floor(h / group);
-    addRows(dQ, D, N, dq, at.q, b, h);
     // Query heads that share a key/value head add up.
     addRows(dK, D, stored, dk, at.k, b, g);
     addRows(dV, E, stored, dv, at.v, b, g);

@@ -22,41 +22,42 @@ export interface Groups {
 }
 
 export function groupsOfQ(granularity: Granularity, rows: number, { blockQ, warpQ }: Recipe): Groups {
-  if (granularity !== "warp" && granularity !== "thread") return runs(granularity, rows, blockQ);
-  // A warp never reaches into the next block.
-  const warps = Math.ceil(blockQ / warpQ);
-  const warp = (i: number) => Math.floor(i / blockQ) * warps + Math.floor(i % blockQ / warpQ);
-  const count = Math.ceil(rows / blockQ) * warps;
-  if (granularity === "warp") return { count, of: warp };
-  return { count: count * 8, of: (i) => warp(i) * 8 + i % 8 };
+  return groupsOfRows(granularity, rows, blockQ, warpQ, 8);
 }
 
 export function groupsOfK(granularity: Granularity, rows: number, { blockK }: Recipe): Groups {
-  const { count, of } = runs(granularity, rows, blockK);
-  return granularity === "thread" ? { count: count * 4, of: (j) => of(j) * 4 + (j % 8 >> 1) } : { count, of };
+  return groupsOfRows(granularity, rows, blockK, blockK, 4);
 }
 
-/** Rows one after the other: all, so many, or one. */
-function runs(
+/** Blocks of rows, warps in each, which never reach into the next block, and `threads` that take turns in each warp. */
+function groupsOfRows(
   granularity: Granularity,
   rows: number,
-  block: number,
-): { count: number; of(row: number): number } {
-  const size = granularity === "tensor" ? Math.max(rows, 1) : granularity === "token" ? 1 : block;
-  return { count: Math.ceil(rows / size), of: (row) => Math.floor(row / size) };
-}
-
-/** Channels of V: one group a channel, or one a channel and tile of so many rows. */
-export function groupsOfV(columns: number, rows: number, tile: number): Groups {
+  blockRows: number,
+  warpRows: number,
+  threads: number,
+): Groups {
+  const all = Math.max(rows, 1);
+  const [block, warp, parts] = {
+    tensor: [all, all, 1],
+    block: [blockRows, blockRows, 1],
+    warp: [blockRows, warpRows, 1],
+    thread: [blockRows, warpRows, threads],
+    token: [1, 1, 1],
+  }[granularity];
+  const warps = Math.ceil(block / warp);
   return {
-    count: Math.ceil(rows / tile) * columns,
-    of: (j, e) => Math.floor(j / tile) * columns + e,
+    count: Math.ceil(rows / block) * warps * parts,
+    of: (row) =>
+      (Math.floor(row / block) * warps + Math.floor(row % block / warp)) * parts + (row % 8 * parts >> 3),
   };
 }
 
-/** NVFP4's groups of 16 elements: along the columns of Q and K, along the rows (tokens) of V. */
-export function groupsOf16(columns: number, rows: number, along: "columns" | "rows"): Groups {
-  if (along === "rows") return groupsOfV(columns, rows, 16);
-  const perRow = Math.ceil(columns / 16);
-  return { count: rows * perRow, of: (row, column) => row * perRow + (column >> 4) };
+/** Tiles of so many rows and columns, row by row of tiles: channels of V, and NVFP4's groups of 16 elements. */
+export function groupsOfTiles(rows: number, columns: number, height: number, width: number): Groups {
+  const across = Math.ceil(columns / width);
+  return {
+    count: Math.ceil(rows / height) * across,
+    of: (row, column) => Math.floor(row / height) * across + Math.floor(column / width),
+  };
 }

@@ -13,9 +13,9 @@
 import { createMerge, type MergeOptions, type State } from "../states.ts";
 import { type FloatTensor, sizeOf, toFloat64 } from "../tensor.ts";
 import { addScaled } from "./dot.ts";
-import { exp, log } from "./math.ts";
+import { log } from "./math.ts";
 import { startOf, tensorOf } from "./outputs.ts";
-import { LN2, LOG2E } from "./row.ts";
+import { expSum, LN2, LOG2E, rowMax } from "./row.ts";
 
 /**
  * Merges states of the same queries over disjoint keys into the state over all of them.
@@ -54,15 +54,16 @@ export function mergeStates(
       for (let i = 0; i < N; i++) {
         const row = startOf(outAt, b, h, i);
         const one = startOf(lseAt, b, h, i);
-        const m = lses.reduce((top, s) => Math.max(top, s[one]), -Infinity);
+        const x = Float64Array.from(lses, (s) => s[one]);
+        const m = rowMax(x);
         if (m === -Infinity) {
           lse[one] = empty;
           continue;
         }
-        const weights = lses.map((s) => exp(s[one] - m));
-        const sum = weights.reduce((a, w) => a + w, 0);
+        const weights = x.slice();
+        const sum = expSum(weights, m);
         weights.forEach((w, s) => {
-          if (lses[s][one] !== -Infinity) addScaled(out, row, w / sum, outs[s], row, E);
+          if (x[s] !== -Infinity) addScaled(out, row, w / sum, outs[s], row, E);
         });
         lse[one] = (m + log(sum)) * (semantics.lseBase === "2" ? LOG2E : 1);
       }

@@ -35,7 +35,10 @@ export function outputs(problem: Problem): Outputs {
     store(head, i, keys, fill, P) {
       const { b, h } = head;
       const all = addSink(keys, sinkOf(head));
-      if (want.lse) lse[startOf(lseAt, b, h, i)] = reportedLse(head, i, logSumExp(keys), logSumExp(all));
+      if (want.lse) {
+        const counted = semantics.lseIncludesSink ? all : keys;
+        lse[startOf(lseAt, b, h, i)] = reportedLse(head, i, logSumExp(counted));
+      }
       const start = startOf(outAt, b, h, i);
       const row = out.subarray(start, start + E);
       if (all.m === -Infinity) fillEmptyRow(head, row, P);

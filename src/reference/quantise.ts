@@ -19,8 +19,6 @@ import type { Groups } from "./groups.ts";
 export interface Grid {
   /** The scale is amax/top, or near. */
   readonly top: number;
-  /** The largest |x| of a group counts as at least this. */
-  readonly floor: number;
   /** Scale of a group with this largest |x|, a float32. */
   scale(amax: number): number;
   /** Code of x. */
@@ -43,7 +41,6 @@ const SMALLEST = 2 ** -126;
 export function integers(limit: number, rounding: Rounding): Grid {
   return {
     top: limit,
-    floor: limit * SMALLEST,
     scale: (amax) => fround(amax / limit),
     code: rounding === "half-even"
       // csrc/fused/fused.cu: x·(127/amax), to nearest even.
@@ -55,18 +52,12 @@ export function integers(limit: number, rounding: Rounding): Grid {
 
 /** A float format whose codes reach up to `top`. */
 export function floats(format: MiniFloat, top: number = format.max): Grid {
-  return {
-    top,
-    floor: top * SMALLEST,
-    scale: (amax) => fround(amax / top),
-    code: (x, s) => format.round(fround(x / s)),
-  };
+  return { top, scale: (amax) => fround(amax / top), code: (x, s) => format.round(fround(x / s)) };
 }
 
 /** NVFP4: the inverse of the rounded scale is what x is multiplied by (fp4_quantization_4d.cu). */
 export const nvfp4: Grid = {
   top: E2M1.max,
-  floor: 0,
   scale: (amax) => E4M3.round(fround(amax / E2M1.max)),
   code: (x, s) => s === 0 ? 0 : E2M1.round(fround(x * fround(1 / s))),
 };
@@ -83,18 +74,15 @@ export function quantise(
   groups: Groups,
   counts: (row: number, column: number) => boolean,
 ): Quantised {
-  const rows = columns === 0 ? 0 : x.length / columns;
-  const amax = new Float64Array(groups.count).fill(grid.floor);
+  const amax = new Float64Array(groups.count).fill(grid.top * SMALLEST);
   const codes = new Float64Array(x.length);
-  const each = (visit: (at: number, group: number) => void) => {
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        if (counts(row, column)) visit(row * columns + column, groups.of(row, column));
-      }
-    }
-  };
-  each((at, group) => amax[group] = Math.max(amax[group], Math.abs(fround(x[at]))));
+  const each = (visit: (at: number, value: number, group: number) => void) =>
+    x.forEach((value, at) => {
+      const row = Math.floor(at / columns);
+      if (counts(row, at % columns)) visit(at, fround(value), groups.of(row, at % columns));
+    });
+  each((_, value, group) => amax[group] = Math.max(amax[group], Math.abs(value)));
   const scales = amax.map(grid.scale);
-  each((at, group) => codes[at] = grid.code(fround(x[at]), scales[group], amax[group]));
+  each((at, value, group) => codes[at] = grid.code(value, scales[group], amax[group]));
   return { codes, scales, scaleAt: (row, column) => scales[groups.of(row, column)] };
 }

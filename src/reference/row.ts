@@ -41,13 +41,12 @@ export function logSumExp({ m, l }: RowState): number {
 
 /** The sink of a head, −∞ where there is none. */
 export function sinkOf({ problem, h }: Head): number {
-  return problem.sink === null ? -Infinity : problem.sink[h];
+  return problem.sink?.[h] ?? -Infinity;
 }
 
-/** lse as the semantics reports it, from the row's natural lse without and with the sink. */
-export function reportedLse(head: Head, i: number, withoutSink: number, withSink: number): number {
+/** lse as the semantics reports it, from the row's natural one. */
+export function reportedLse(head: Head, i: number, lse: number): number {
   const { semantics } = head.problem;
-  const lse = semantics.lseIncludesSink ? withSink : withoutSink;
   if (lse === -Infinity) return semantics.emptyLse === "+inf" ? Infinity : -Infinity;
   const shifted = lse + rawShift(head, i);
   return semantics.lseBase === "2" ? shifted * LOG2E : shifted;

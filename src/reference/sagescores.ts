@@ -9,10 +9,9 @@
 import { integerLimit } from "../limits.ts";
 import type { Recipe } from "../precision.ts";
 import { dot } from "./dot.ts";
-import { type Groups, groupsOf16, groupsOfK, groupsOfQ } from "./groups.ts";
+import { type Groups, groupsOfK, groupsOfQ, groupsOfTiles } from "./groups.ts";
 import type { Head } from "./heads.ts";
 import { type Grid, integers, nvfp4, quantise, type Quantised } from "./quantise.ts";
-import { finiteRows } from "./seen.ts";
 import { smoothRows } from "./smooth.ts";
 
 /** A quantised matrix [rows,D] with its smoothing undone beside it. */
@@ -36,7 +35,7 @@ export function quantiseKeys(
   recipe: Recipe,
 ): Operand {
   const groups = groupsOfK(recipe.granularity.k, M, recipe);
-  return operand(K, M, D, recipe, groups, recipe.smoothK ? M : 0, (j) => seen[j] === 1);
+  return operand(K, M, D, recipe, groups, recipe.smoothK ? M : 0, seen);
 }
 
 /** Q of a query head. */
@@ -44,7 +43,7 @@ export function quantiseQueries({ Q, N, problem }: Head, recipe: Recipe): Operan
   const { smoothQ, blockQ } = recipe;
   const groups = groupsOfQ(recipe.granularity.q, N, recipe);
   const block = smoothQ === "block" ? blockQ : smoothQ ? N : 0;
-  return operand(Q, N, problem.D, recipe, groups, block, () => true);
+  return operand(Q, N, problem.D, recipe, groups, block, new Uint8Array(N).fill(1));
 }
 
 /** Of each `block` rows, if it isn't 0, the mean is taken out. */
@@ -55,10 +54,10 @@ function operand(
   { qk, rounding }: Recipe,
   groups: Groups,
   block: number,
-  seen: (row: number) => boolean,
+  seen: Uint8Array,
 ): Operand {
   const smooth = x.slice(0, rows * D).map(Math.fround);
-  const finite = finiteRows(smooth, rows, D).map((yes, row) => seen(row) ? yes : 0);
+  const finite = seen.map((yes, row) => smooth.subarray(row * D, (row + 1) * D).every(Number.isFinite) ? yes : 0);
   const counts = (row: number) => finite[row] === 1;
   let mean: Float64Array | null = null;
   if (block > 0) {
@@ -71,7 +70,7 @@ function operand(
   const grid = qk === "fp4"
     ? nvfp4
     : integers(integerLimit(qk as Parameters<typeof integerLimit>[0], D), rounding);
-  const codes = quantise(smooth, D, grid, qk === "fp4" ? groupsOf16(D, rows, "columns") : groups, counts);
+  const codes = quantise(smooth, D, grid, qk === "fp4" ? groupsOfTiles(rows, D, 1, 16) : groups, counts);
   return { ...codes, smooth, mean, block, finite, grid };
 }
 

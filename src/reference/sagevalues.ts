@@ -11,7 +11,7 @@ import { E4M3, E5M2 } from "../codecs.ts";
 import { roundFloat16 } from "../dtype.ts";
 import { valueLimits } from "../limits.ts";
 import { type Recipe, TILE, type ValueType } from "../precision.ts";
-import { groupsOf16, groupsOfV } from "./groups.ts";
+import { groupsOfTiles } from "./groups.ts";
 import { floats, type Grid, integers, nvfp4, quantise } from "./quantise.ts";
 import { numbers } from "./sagescores.ts";
 import { smoothRows } from "./smooth.ts";
@@ -49,7 +49,7 @@ export function quantiseValues(
   if (grid === plain) return { ...own, codes: smooth, scaleAt: () => 1 };
   const scaled = grid !== nvfp4;
   const tiled = vScale === "tile" && scaled;
-  const groups = scaled ? groupsOfV(E, M, tiled ? TILE : Math.max(M, 1)) : groupsOf16(E, M, "rows");
+  const groups = scaled ? groupsOfTiles(M, E, tiled ? TILE : Math.max(M, 1), 1) : groupsOfTiles(M, E, 16, 1);
   const quantised = quantise(smooth, E, grid, groups, counts);
   const codes = scaled ? quantised.codes : numbers(quantised, E);
   smooth.forEach((v, at) => {
@@ -73,7 +73,7 @@ function gridOf({ pv, rounding, accumulator }: Recipe): Grid {
 }
 
 /** Not quantised. */
-const plain: Grid = { top: 1, floor: 0, scale: () => 1, code: (x) => x };
+const plain: Grid = { top: 1, scale: () => 1, code: (x) => x };
 
 /** float16, without a scale. */
 const halves: Grid = { ...plain, code: roundFloat16 };

@@ -23,11 +23,3 @@ export function seenKeys(group: readonly Head[]): Uint8Array {
   }
   return seen;
 }
-
-/** 1 for each row of x [rows,columns] without NaN or ∞. */
-export function finiteRows(x: Float64Array, rows: number, columns: number): Uint8Array {
-  return Uint8Array.from({ length: rows }, (_, row) => {
-    for (let at = row * columns; at < (row + 1) * columns; at++) if (!Number.isFinite(x[at])) return 0;
-    return 1;
-  });
-}

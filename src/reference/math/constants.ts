@@ -4,10 +4,12 @@
  * same in every engine and nobody has to trust a page of literals.
  */
 
-import { BIAS, POW2 } from "./pair.ts";
+import { pow2 } from "./pair.ts";
 
 /** Fractional bits of the fixed-point numbers from which the tables are made. */
 export const FRACTION = 192n;
+
+export const ONE = 1n << FRACTION;
 
 /** ⌊ln 2 · 2^192⌋. */
 export const LN2 = 0xb17217f7d1cf79abc9e3b39803f2f6af40f343267298b62dn;
@@ -25,12 +27,12 @@ export function multiply(a: bigint, b: bigint): bigint {
  * what is left, cut off, so every step is exact and only the bits beyond the last are lost.
  */
 export function expansion(n: bigint, widths: readonly number[]): number[] {
-  let rest = n < 0n ? -n : n;
+  const sign = n < 0n ? -1n : 1n;
+  let rest = sign * n;
   return widths.map((width) => {
-    const shift = Math.max(0, rest.toString(2).length - width);
-    const leading = rest >> BigInt(shift);
-    rest -= leading << BigInt(shift);
-    const value = Number(leading) * POW2[shift - Number(FRACTION) + BIAS]!;
-    return n < 0n && value > 0 ? -value : value;
+    const shift = BigInt(Math.max(0, rest.toString(2).length - width));
+    const leading = rest >> shift << shift;
+    rest -= leading;
+    return Number(sign * leading) * pow2(-Number(FRACTION));
   });
 }

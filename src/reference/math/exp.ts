@@ -5,8 +5,8 @@
  * Source: P. T. P. Tang, Table-driven implementation of the exponential function, TOMS 15 (1989).
  */
 
-import { expansion, FRACTION, LN2, multiply } from "./constants.ts";
-import { BIAS, POW2, productTail, scalePair, sumTail } from "./pair.ts";
+import { expansion, LN2, multiply, ONE } from "./constants.ts";
+import { pair, productTail, scalePair, sumTail } from "./pair.ts";
 
 /** 1.5·2^52: adding and taking it away rounds to the nearest integer, ties to even, for |x| < 2^51. */
 const ROUND = 6755399441055744;
@@ -17,14 +17,13 @@ const ROOTS = roots();
 function roots(): Float64Array {
   const step = LN2 >> 7n;
   let ratio = 0n;
-  let term = 1n << FRACTION;
-  const one = term;
+  let term = ONE;
   for (let n = 1n; term > 0n; n++) {
     ratio += term;
     term = multiply(term, step) / n;
   }
   const table = new Float64Array(256);
-  for (let j = 0, power = one; j < 128; j++, power = multiply(power, ratio)) {
+  for (let j = 0, power = ONE; j < 128; j++, power = multiply(power, ratio)) {
     table.set(expansion(power, [53, 53]), 2 * j);
   }
   return table;
@@ -37,28 +36,14 @@ const STEPS = 184.6649652337873;
 /** ln 2. */
 const LN2_DOUBLE = 0.6931471805599453;
 
-/** e^r − 1 for |r| ≤ ln2/256. */
-function expTaylor(r: number): number {
-  return r + r * r * (0.5 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))));
-}
-
 /**
  * e^x. Max error 0.513 ulp measured, subnormal results included. exp(±0) = 1, exp(∞) = ∞, exp(−∞) = 0,
  * exp(NaN) = NaN; ∞ above 709.782712893384, 0 from −745.1332191019412 down.
  */
 export function exp(x: number): number {
-  const inside = x > -708 && x < 709;
-  if (!inside) {
-    if (x !== x) return NaN;
-    if (x > 710) return Infinity;
-    if (x < -746) return 0;
-  }
-  const k = x * STEPS + ROUND - ROUND;
-  const p = expTaylor((x - k * STEP_HIGH) - k * STEP_LOW);
-  const j = (k & 127) << 1;
-  const root = ROOTS[j]!;
-  const rest = ROOTS[j + 1]! + root * p;
-  return inside ? (root + rest) * POW2[(k >> 7) + BIAS]! : scalePair(root, rest, k >> 7);
+  const inside = clamp(x, -746, 710);
+  const k = inside * STEPS + ROUND - ROUND;
+  return expStep(k, (inside - k * STEP_HIGH) - k * STEP_LOW);
 }
 
 /**
@@ -66,25 +51,29 @@ export function exp(x: number): number {
  * exp2(NaN) = NaN; ∞ from 1024 on, 0 from −1075 down.
  */
 export function exp2(x: number): number {
-  const inside = x > -1021 && x < 1023;
-  if (!inside) {
-    if (x !== x) return NaN;
-    if (x >= 1024) return Infinity;
-    if (x < -1076) return 0;
-  }
-  const k = x * 128 + ROUND - ROUND;
-  const p = expTaylor((x - k * 0.0078125) * LN2_DOUBLE);
+  const inside = clamp(x, -1076, 1024);
+  const k = inside * 128 + ROUND - ROUND;
+  return expStep(k, (inside - k / 128) * LN2_DOUBLE);
+}
+
+/** x, or the end of a range beyond which nothing changes any more. */
+function clamp(x: number, low: number, high: number): number {
+  return Math.max(low, Math.min(x, high));
+}
+
+/** 2^(k/128)·e^r for |r| ≤ ln2/256. */
+function expStep(k: number, r: number): number {
+  const p = r + r * r * (0.5 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))));
   const j = (k & 127) << 1;
   const root = ROOTS[j]!;
-  const rest = ROOTS[j + 1]! + root * p;
-  return inside ? (root + rest) * POW2[(k >> 7) + BIAS]! : scalePair(root, rest, k >> 7);
+  return scalePair(root, ROOTS[j + 1]! + root * p, k >> 7);
 }
 
 /**
- * e^(x + y) = 2^e · (out[0] + out[1]) with relative error below 2^−68, for |x| < 1100 and |y| ≤ ulp(x); returns e.
+ * e^(x + y) = 2^e · (pair[0] + pair[1]) with relative error below 2^−68, for |x| < 1100 and |y| ≤ ulp(x); returns e.
  * The head is in (0.99, 2.01).
  */
-export function expPair(x: number, y: number, out: Float64Array): number {
+export function expPair(x: number, y: number): number {
   const k = x * STEPS + ROUND - ROUND;
   const reduced = x - k * STEP_HIGH;
   const low = -k * STEP_LOW;
@@ -101,7 +90,7 @@ export function expPair(x: number, y: number, out: Float64Array): number {
   const lo = ((root - hi) + product) +
     (productTail(root, r, product) + (rootTail + (rootTail * r + root * p)));
   const sum = hi + lo;
-  out[0] = sum;
-  out[1] = (hi - sum) + lo;
+  pair[0] = sum;
+  pair[1] = (hi - sum) + lo;
   return k >> 7;
 }

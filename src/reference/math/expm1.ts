@@ -4,14 +4,12 @@
  */
 
 import { exp, expPair } from "./exp.ts";
-import { BIAS, POW2, productTail, sumTail } from "./pair.ts";
+import { pair, pow2, productTail, sumTail } from "./pair.ts";
 
 /** 2^−54. */
 const TINY = 1 / 0x40_0000_0000_0000;
 /** 2^−28. */
 const SMALL = 1 / 0x1000_0000;
-
-const pair = new Float64Array(2);
 
 /**
  * e^x − 1. Max error 0.513 ulp measured. expm1(±0) = ±0, expm1(∞) = ∞, expm1(−∞) = −1, expm1(NaN) = NaN;
@@ -27,7 +25,7 @@ export function expm1(x: number): number {
   if (x > 50) return exp(x);
   if (x < -40) return -1;
   if (x !== x) return NaN;
-  const scale = POW2[expPair(x, 0, pair) + BIAS]!;
+  const scale = pow2(expPair(x, 0));
   const hi = pair[0]! * scale;
   const head = hi - 1;
   return head + (sumTail(hi, -1, head) + pair[1]! * scale);
@@ -42,7 +40,7 @@ export function tanh(x: number): number {
   if (a < 0.125) return tanhTaylor(x);
   if (x !== x) return NaN;
   if (a > 20) return x < 0 ? -1 : 1;
-  const scale = POW2[expPair(2 * a, 0, pair) + BIAS]!;
+  const scale = pow2(expPair(2 * a, 0));
   const hi = pair[0]! * scale;
   const d = hi + 1;
   const dTail = sumTail(hi, 1, d) + pair[1]! * scale;
@@ -74,7 +72,7 @@ export function sigmoid(x: number): number {
   if (x < -45) return exp(x);
   if (x !== x) return NaN;
   // n/(1 + e^−|x|), n = 1 or e^−|x|.
-  const scale = POW2[expPair(-Math.abs(x), 0, pair) + BIAS]!;
+  const scale = pow2(expPair(-Math.abs(x), 0));
   const hi = pair[0]! * scale;
   const lo = pair[1]! * scale;
   const d = 1 + hi;

@@ -7,8 +7,8 @@
  * is that of ARM's optimized-routines (log.c), the pair arithmetic replaces their FMA.
  */
 
-import { expansion, FRACTION, LN2 } from "./constants.ts";
-import { BIAS, highWord, POW2, productTail, sumTail } from "./pair.ts";
+import { expansion, FRACTION, LN2, multiply, ONE } from "./constants.ts";
+import { highWord, pair, pow2, productTail, sumTail } from "./pair.ts";
 
 /** Upper word of 0.6875, where the 128 intervals begin. */
 const START = 0x3fe60000;
@@ -23,58 +23,47 @@ const HEAD = 42n;
 const INTERVALS = intervals();
 
 function intervals(): Float64Array {
-  const logs = logarithms(93, 186);
   const table = new Float64Array(3 * 128);
   for (let i = 0; i < 128; i++) {
-    // Intervals of z are 2^−8 wide below 1 (i < 80) and 2^−7 above; the two that touch 1 take c = 1.
-    const centre = i < 80 ? 0.6875 + (i + 0.5) / 256 : 1 + (i - 80 + 0.5) / 128;
-    const n = i === 79 || i === 80 ? 128 : Math.round(128 / centre);
-    table.set([n / 128, ...headAndTail(-logs[n]!)], 3 * i);
+    // Intervals of z are 2^−8 wide below 1 (i < 80) and 2^−7 above; both that touch 1 take c = 1.
+    const centre = i < 80 ? (i + 176.5) / 256 : (i + 48.5) / 128;
+    const n = i === 80 ? 128 : Math.round(128 / centre);
+    table.set([n / 128, ...headAndTail(logarithm(n))], 3 * i);
   }
   return table;
 }
 
-/** ln(n/128) for from ≤ n ≤ to, added up from ln((n + 1)/n) = 2·atanh(1/(2n + 1)). */
-function logarithms(from: number, to: number): bigint[] {
-  const logs: bigint[] = [];
-  logs[128] = 0n;
-  for (let n = 128; n < to; n++) logs[n + 1] = logs[n]! + ratioLog(n);
-  for (let n = 128; n > from; n--) logs[n - 1] = logs[n]! - ratioLog(n - 1);
-  return logs;
-}
-
-function ratioLog(n: number): bigint {
-  const t = BigInt(2 * n + 1);
-  const squared = t * t;
+/** −ln(n/128) = 2·artanh t, t = (128 − n)/(128 + n), for 93 ≤ n ≤ 186: |t| < 2^−2.4, and t^81 is beyond the last bit. */
+function logarithm(n: number): bigint {
+  const t = BigInt(128 - n) * ONE / BigInt(128 + n);
+  const squared = multiply(t, t);
   let sum = 0n;
-  let power = (2n << FRACTION) / t;
-  for (let i = 1n; power > 0n; i += 2n) {
+  let power = 2n * t;
+  for (let i = 1n; i < 81n; i += 2n) {
     sum += power / i;
-    power /= squared;
+    power = multiply(power, squared);
   }
   return sum;
 }
 
 /** x as a multiple of 2^−42 and the double nearest to the rest. */
-function headAndTail(x: bigint): [number, number] {
+function headAndTail(x: bigint): number[] {
   const shift = FRACTION - HEAD;
-  const head = (x >> shift) << shift;
-  return [expansion(head, [53])[0]!, expansion(x - head, [53])[0]!];
+  const head = x >> shift << shift;
+  return [head, x - head].map((n) => expansion(n, [53])[0]!);
 }
 
-const [LN2_HIGH, LN2_LOW] = headAndTail(LN2);
+const [LN2_HIGH, LN2_LOW] = headAndTail(LN2) as [number, number];
 
 /** 2^54. */
 const TWO_54 = 0x40_0000_0000_0000;
-
-const pair = new Float64Array(2);
 
 /**
  * Natural logarithm. Max error 0.5001 ulp measured. log(1) = +0, log(±0) = −∞, log(∞) = ∞, NaN for NaN and x < 0.
  */
 export function log(x: number): number {
   if (!(x > 0 && x < Infinity)) return atEdge(x);
-  logPair(x, 0, pair);
+  logPair(x, 0);
   return pair[0]!;
 }
 
@@ -87,43 +76,39 @@ export function log1p(x: number): number {
   if (x >= -0.00390625 && x < 0.0078125) {
     // x²/2 is less than half a unit of x here, and −0 stays −0.
     if (Math.abs(x) < 1 / TWO_54) return x;
-    logSum(0, 0, x, 0, pair);
+    logSum(0, 0, x, 0);
   } else {
     const u = 1 + x;
     // From 10^18 on, 1/x is far beyond the last bit of ln x.
-    logPair(u, x < 1e18 ? sumTail(1, x, u) : 0, pair);
+    logPair(u, x < 1e18 ? sumTail(1, x, u) : 0);
   }
   return pair[0]!;
 }
 
 /**
- * ln(x + y) = out[0] + out[1], relative error below 2^−66, for finite x > 0 and |y| ≤ ulp(x), or 1 for x < 10^18.
+ * ln(x + y) as a pair, relative error below 2^−66, for finite x > 0 and |y| ≤ ulp(x), or 1 for x < 10^18.
  */
-export function logPair(x: number, y: number, out: Float64Array): void {
-  // 2^54: subnormals become normal.
-  if (x < 3e-308) return logScaled(x * TWO_54, y, -54, out);
-  logScaled(x, y, 0, out);
-}
-
-function logScaled(x: number, y: number, shift: number, out: Float64Array): void {
-  const high = highWord(x) - START;
+export function logPair(x: number, y: number): void {
+  // Subnormals become normal.
+  const shift = x < 3e-308 ? 54 : 0;
+  const normal = x * pow2(shift);
+  const high = highWord(normal) - START;
   const k = high >> 20;
   const i = 3 * ((high >> 13) & 127);
-  const scale = POW2[-k + BIAS]!;
-  const z = x * scale;
+  const z = normal * pow2(-k);
   const c = INTERVALS[i]!;
   // 20 bits of z: both products are exact, and the first minus 1 too.
   const zHigh = (z + TO_20_BITS) - TO_20_BITS;
   const first = zHigh * c - 1;
   const second = (z - zHigh) * c;
   const r = first + second;
-  const rTail = ((first - r) + second) + y * scale * c;
-  const n = k + shift;
-  logSum(n * LN2_HIGH + INTERVALS[i + 1]!, n * LN2_LOW + INTERVALS[i + 2]!, r, rTail, out);
+  const rTail = ((first - r) + second) + y * pow2(-k) * c;
+  const n = k - shift;
+  logSum(n * LN2_HIGH + INTERVALS[i + 1]!, n * LN2_LOW + INTERVALS[i + 2]!, r, rTail);
 }
 
-/** head + tail + ln(1 + r + rTail): see the file's head. head is 0 or at least 2^−8. */
-function logSum(head: number, tail: number, r: number, rTail: number, out: Float64Array): void {
+/** head + tail + ln(1 + r + rTail) as a pair: see the file's head. head is 0 or at least 2^−8. */
+function logSum(head: number, tail: number, r: number, rTail: number): void {
   const half = 0.5 * r;
   const square = half * r;
   const cubic = r * r * r *
@@ -133,8 +118,8 @@ function logSum(head: number, tail: number, r: number, rTail: number, out: Float
   const lo = sumTail(head, r, a) + (sumTail(a, -square, b) - productTail(half, r, square)) +
     (cubic + (rTail - rTail * (r - r * r) + tail));
   const sum = b + lo;
-  out[0] = sum;
-  out[1] = (b - sum) + lo;
+  pair[0] = sum;
+  pair[1] = (b - sum) + lo;
 }
 
 /** The logarithm of what has none, or of 0 or ∞. */

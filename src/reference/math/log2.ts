@@ -1,13 +1,11 @@
 /** The binary logarithm, from the natural one as a pair: apart, because its constants are made as the module loads. */
 
-import { expansion, FRACTION, LN2 } from "./constants.ts";
+import { expansion, LN2, ONE } from "./constants.ts";
 import { atEdge, logPair } from "./log.ts";
-import { productTail } from "./pair.ts";
+import { pair, productTail } from "./pair.ts";
 
 /** 1/ln 2. */
-const [LOG2E, LOG2E_LOW] = expansion((1n << 2n * FRACTION) / LN2, [53, 53]) as [number, number];
-
-const pair = new Float64Array(2);
+const [LOG2E, LOG2E_LOW] = expansion(ONE * ONE / LN2, [53, 53]) as [number, number];
 
 /**
  * Logarithm to base 2. Max error 0.5001 ulp measured, exact for powers of two. log2(1) = +0, log2(±0) = −∞,
@@ -15,7 +13,7 @@ const pair = new Float64Array(2);
  */
 export function log2(x: number): number {
   if (!(x > 0 && x < Infinity)) return atEdge(x);
-  logPair(x, 0, pair);
+  logPair(x, 0);
   const ln = pair[0]!;
   const product = ln * LOG2E;
   return product + (productTail(ln, LOG2E, product) + (ln * LOG2E_LOW + pair[1]! * LOG2E));

@@ -5,12 +5,10 @@
 
 import { expPair } from "./exp.ts";
 import { logPair } from "./log.ts";
-import { productTail, scalePair } from "./pair.ts";
+import { pair, productTail, scalePair } from "./pair.ts";
 
 /** 2^64. */
 const TWO_64 = 0x1_0000_0000_0000_0000;
-
-const pair = new Float64Array(2);
 
 /**
  * base^x for base ≥ 0; a negative base only with an integer x. Max error 0.57 ulp measured, for a base within 1 % of
@@ -31,12 +29,12 @@ export function pow(base: number, x: number): number {
   // |ln a| is 2^−53 to 745: x beyond these bounds over- or underflows, or leaves 1.
   if (Math.abs(x) > TWO_64) return sign * ((a > 1) === (x > 0) ? Infinity : 0);
   if (Math.abs(x) < 0.5 / TWO_64) return 1;
-  logPair(a, 0, pair);
+  logPair(a, 0);
   const ln = pair[0]!;
   const y = x * ln;
   if (y > 710) return sign * Infinity;
   if (y < -746) return sign * 0;
-  const e = expPair(y, productTail(x, ln, y) + x * pair[1]!, pair);
+  const e = expPair(y, productTail(x, ln, y) + x * pair[1]!);
   return sign * scalePair(pair[0]!, pair[1]!, e);
 }
 

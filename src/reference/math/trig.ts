@@ -6,8 +6,8 @@
  * Reduction: to 2^21 by five pieces of π/128 (Cody & Waite 1980), beyond by 2/π to 1280 bits (Payne & Hanek 1983).
  */
 
-import { expansion, FRACTION, multiply, PI } from "./constants.ts";
-import { BIAS, highWord, POW2, productTail, sumTail } from "./pair.ts";
+import { expansion, FRACTION, multiply, ONE, PI } from "./constants.ts";
+import { highWord, pow2, productTail, sumTail } from "./pair.ts";
 
 /** ⌊2/π · 2^1280⌋: reducing 2^1023 takes 1024 + 53 bits, and 203 are left for the answer. */
 export const TWO_OVER_PI = BigInt(
@@ -23,13 +23,12 @@ export const TWO_OVER_PI_BITS = 1280;
 const SINES = sines();
 
 function sines(): Float64Array {
-  const one = 1n << FRACTION;
   const step = PI >> 7n;
   const squared = multiply(step, step);
   // Taylor series of one step, then rotations by it.
   let cosStep = 0n;
   let sinStep = 0n;
-  let term = one;
+  let term = ONE;
   for (let n = 1n; term !== 0n; n += 2n) {
     cosStep += term;
     const sinTerm = multiply(term, step) / n;
@@ -38,7 +37,7 @@ function sines(): Float64Array {
   }
   const table = new Float64Array(512);
   let sin = 0n;
-  let cos = one;
+  let cos = ONE;
   for (let j = 0; j <= 64; j++) {
     // The quarter turn is exactly 1.
     const [hi, lo] = j === 64 ? [1, 0] : expansion(sin, [53, 53]) as [number, number];
@@ -138,7 +137,7 @@ function reduceHuge(x: number, out: Float64Array): number {
   }
   // |x| = m·2^q.
   const q = ((highWord(x) >> 20) & 2047) - 1075;
-  const m = BigInt(Math.abs(x) * POW2[-q + BIAS]!);
+  const m = BigInt(Math.abs(x) * pow2(-q));
   // Bits of 2/π worth 256 turns and more drop out; below the window they cannot matter.
   const window = BigInt.asUintN(
     Number(KEPT) + 8,
