@@ -29,7 +29,10 @@ export function groupsOfK(granularity: Granularity, rows: number, { blockK }: Re
   return groupsOfRows(granularity, rows, blockK, blockK, 4);
 }
 
-/** Blocks of rows, warps in each, which never reach into the next block, and `threads` that take turns in each warp. */
+/**
+ * Blocks of rows, warps in each, which never reach into the next block, and threads, to which the rows of a warp are
+ * dealt out by their number mod 8: one residue each, or two.
+ */
 function groupsOfRows(
   granularity: Granularity,
   rows: number,

@@ -34,7 +34,7 @@ export function* heads(problem: Problem): Generator<Head> {
   for (const group of headGroups(problem)) yield* group;
 }
 
-/** The query heads that share a key/value head, together. */
+/** The query heads that share a key/value head, together: one K, one V, and Q of them all. */
 export function* headGroups(problem: Problem): Generator<Head[]> {
   const { B, G, group, layout, blocks, queryStart, keyStart, queryLength, keyLength } = problem;
   for (let b = 0; b < B; b++) {

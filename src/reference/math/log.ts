@@ -7,7 +7,7 @@
  * is that of ARM's optimized-routines (log.c), the pair arithmetic replaces their FMA.
  */
 
-import { expansion, FRACTION, LN2, multiply, ONE } from "./constants.ts";
+import { expansion, FRACTION, LN2, ONE } from "./constants.ts";
 import { highWord, pair, pow2, productTail, sumTail } from "./pair.ts";
 
 /** Upper word of 0.6875, where the 128 intervals begin. */
@@ -23,30 +23,30 @@ const HEAD = 42n;
 const INTERVALS = intervals();
 
 function intervals(): Float64Array {
+  const logs = logarithms();
   const table = new Float64Array(3 * 128);
   for (let i = 0; i < 128; i++) {
     // Intervals of z are 2^−8 wide below 1 (i < 80) and 2^−7 above; both that touch 1 take c = 1.
     const centre = i < 80 ? (i + 176.5) / 256 : (i + 48.5) / 128;
     const n = i === 80 ? 128 : Math.round(128 / centre);
-    table.set([n / 128, ...headAndTail(logarithm(n))], 3 * i);
+    table.set([n / 128, ...headAndTail(logs[128]! - logs[n]!)], 3 * i);
   }
   return table;
 }
 
-/** −ln(n/128) = 2·artanh t, t = (128 − n)/(128 + n), for 93 ≤ n ≤ 186: |t| < 2^−2.4, and t^81 is beyond the last bit. */
-function logarithm(n: number): bigint {
-  const t = BigInt(128 - n) * ONE / BigInt(128 + n);
-  const squared = multiply(t, t);
-  let sum = 0n;
-  let power = 2n * t;
-  for (let i = 1n; i < 81n; i += 2n) {
-    sum += power / i;
-    power = multiply(power, squared);
+/** ln(n/93) for 93 ≤ n ≤ 186, added up from ln((n + 1)/n) = 2·artanh(1/(2n + 1)). */
+function logarithms(): bigint[] {
+  const logs: bigint[] = [];
+  let log = 0n;
+  for (let n = 93; n <= 186; n++) {
+    logs[n] = log;
+    const t = BigInt(2 * n + 1);
+    for (let i = 1n, power = 2n * ONE / t; power > 0n; i += 2n, power /= t * t) log += power / i;
   }
-  return sum;
+  return logs;
 }
 
-/** x as a multiple of 2^−42 and the double nearest to the rest. */
+/** x as a multiple of 2^−42 and the 53 leading bits of the rest. */
 function headAndTail(x: bigint): number[] {
   const shift = FRACTION - HEAD;
   const head = x >> shift << shift;
