@@ -109,7 +109,7 @@ export function vector(
 }
 
 function bareVector(name: string, input: ArrayLike<number>, letters: string): Float64Array {
-  if (typeof input?.length !== "number") {
+  if (typeof input !== "object" || typeof input?.length !== "number") {
     throw new TypeError(`${name}: expected ${letters}, got ${describe(input)}`);
   }
   return Float64Array.from(input, (x, at) => {

@@ -239,7 +239,7 @@ refuses("align", [
   ["left", RangeError, 'align: expected "top-left", "bottom-right" or {offset}, got "left"'],
   [3, TypeError, 'align: expected "top-left", "bottom-right" or {offset}, got 3'],
   [{}, TypeError, "align.offset: expected a number or [B], got undefined"],
-  [{ offset: "3" }, TypeError, 'align.offset[0]: expected a number, got "3"'],
+  [{ offset: "3" }, TypeError, 'align.offset: expected a number or [B], got "3"'],
   [{ offset: null }, TypeError, "align.offset: expected a number or [B], got null"],
   [{ offset: [1] }, RangeError, "align.offset: expected a number or [B] = [2], got [1]"],
   [
@@ -269,7 +269,7 @@ refuses("window", [
 ]);
 
 refuses("sinkTokens", [
-  ["1", TypeError, 'sinkTokens[0]: expected a number, got "1"'],
+  ["1", TypeError, 'sinkTokens: expected a number or [H], got "1"'],
   [null, TypeError, "sinkTokens: expected a number or [H], got null"],
   [-1, RangeError, "sinkTokens: expected an integer from 0 to 1073741824, got -1"],
   [0.5, RangeError, "sinkTokens: expected an integer from 0 to 1073741824, got 0.5"],
