@@ -5,11 +5,12 @@
  *   bnhd   q [B,N,H,D]     k [B,M,G,D]     v [B,M,G,E]
  *   thd    q [total,H,D]   k [total,G,D]   v [total,G,E]   sequence b: rows cuSeqlens[b] ≤ row < cuSeqlens[b + 1]
  */
-import { integer, sameShape, vector } from "./check.ts";
+import { describe, integer } from "./check.ts";
+import { type TensorInput, type View, view } from "./tensor.ts";
+import { sameShape, vector } from "./vector.ts";
 import { FLOATS } from "./dtype.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import type { Problem } from "./problem.ts";
-import { describe, type TensorInput, type View, view } from "./tensor.ts";
 
 export type Geometry = Pick<
   Problem,

@@ -4,13 +4,14 @@
  * `out` and `dOut` have the shape of the forward's result, `lse` and `dLse` that of its lse, and both are read as the
  * semantics reports them.
  */
-import { expectRecord, expectShape } from "./check.ts";
+import { expectRecord } from "./check.ts";
+import { type TensorInput, type View, view } from "./tensor.ts";
+import { expectShape } from "./vector.ts";
 import { floating } from "./geometry.ts";
 import type { AttentionOptions } from "./options.ts";
 import { expectFloat32 } from "./precision.ts";
 import { createProblem, type Problem } from "./problem.ts";
 import { placeLse, placeOut } from "./result.ts";
-import { type TensorInput, type View, view } from "./tensor.ts";
 
 /** The forward's options, and the gradient that enters through lse. */
 export interface BackwardOptions extends AttentionOptions {

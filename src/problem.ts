@@ -9,7 +9,6 @@ import {
   atLeastZero,
   complete,
   count,
-  counts,
   expectFields,
   expectRecord,
   type Fields,
@@ -20,15 +19,15 @@ import {
   oneOf,
   or,
   refuse,
-  vector,
 } from "./check.ts";
+import { broadcast, type TensorInput, type View } from "./tensor.ts";
+import { counts, vector } from "./vector.ts";
 import { type DType, FLOATS } from "./dtype.ts";
 import { boolean, floating, geometry as geometryOf, LAYOUTS } from "./geometry.ts";
 import type { AttentionOptions, Layout, Vector } from "./options.ts";
 import { type Recipe, resolvePrecision } from "./precision.ts";
 import type { BlockMask } from "./sparse/blockmask.ts";
 import { defaults, presets, type Semantics, type SemanticsName, switches } from "./semantics.ts";
-import { broadcast, type TensorInput, type View } from "./tensor.ts";
 import { diagonal, windows } from "./visible.ts";
 
 export { isCausalKernel, keyRange, OPEN } from "./visible.ts";

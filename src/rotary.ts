@@ -3,10 +3,11 @@
  *
  * x [B,H,N,D], or [B,N,H,D] with layout "bnhd"; cos and sin [positions, R/2], R ≤ D.
  */
-import { flag, integer, oneOf, vector } from "./check.ts";
+import { flag, integer, oneOf } from "./check.ts";
+import type { TensorInput, View } from "./tensor.ts";
+import { vector } from "./vector.ts";
 import { type Axes, withAxes } from "./geometry.ts";
 import type { Vector } from "./options.ts";
-import { type TensorInput, type View } from "./tensor.ts";
 
 /** Angles of rotary embedding, as cosines and sines. */
 export interface RotaryTables {

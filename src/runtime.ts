@@ -1,7 +1,8 @@
 /**
  * A runtime: kernels, one memory, and the operations on it, as promises and (under `sync`) as plain calls.
  */
-import { atLeastZero, count, oneOf } from "./check.ts";
+import { atLeastZero, count, describe, oneOf } from "./check.ts";
+import type { FloatTensor, TensorInput } from "./tensor.ts";
 import { floating, replaceViews } from "./geometry.ts";
 import { attention, attentionSteps, unsupported } from "./ops/attention.ts";
 import type { ForwardOptions } from "./ops/buffers.ts";
@@ -17,7 +18,6 @@ import { createProblem, type Problem } from "./problem.ts";
 import type { AttentionResult } from "./result.ts";
 import { type RuntimeDType, RuntimeTensor } from "./runtimetensor.ts";
 import { createRotary, type RotaryTables } from "./rotary.ts";
-import { describe, type FloatTensor, type TensorInput } from "./tensor.ts";
 import { deterministic } from "./wasm/deterministic.ts";
 import { borrowEngine, returnEngine } from "./wasm/idle.ts";
 import { type Engine, type Kernels, MAX_MEMORY } from "./wasm/load.ts";

@@ -4,9 +4,9 @@
  *
  * Memory that grows ends every view of it, so that callers get copies, and a view is made anew at each use.
  */
-import { oneOf } from "./check.ts";
+import { describe, oneOf } from "./check.ts";
+import { lengths, sizeOf } from "./tensor.ts";
 import { BYTES } from "./dtype.ts";
-import { describe, lengths, sizeOf } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
 
 /** What a {@link RuntimeTensor} holds; 16-bit floats are words. */

@@ -3,14 +3,14 @@
  *
  * A state is what attention returns: out in one of the layouts, lse [B,H,N], or [H,total] with "thd".
  */
-import { expectRecord, oneOf } from "./check.ts";
+import { describe, expectRecord, oneOf } from "./check.ts";
+import type { TensorInput, View } from "./tensor.ts";
 import { type DType, FLOATS } from "./dtype.ts";
 import { type Axes, LAYOUTS, withAxes } from "./geometry.ts";
 import type { AttentionOptions, Layout } from "./options.ts";
 import { resolveSemantics } from "./problem.ts";
 import { placeLse, type Placement, placeOut } from "./result.ts";
 import type { Semantics } from "./semantics.ts";
-import { describe, type TensorInput, type View } from "./tensor.ts";
 
 /** Attention over some of the keys. */
 export interface State {

@@ -5,7 +5,7 @@
  * Element [x0, x1, …] of a view is data[offset + Σ x·strides]; strides are in elements. A broadcast axis has stride
  * 0, overlapping views are fine, nothing is copied here.
  */
-import { expectRecord, integer, MAX_INTEGER, MAX_LENGTH } from "./check.ts";
+import { describe, expectRecord, integer, MAX_INTEGER, MAX_LENGTH } from "./check.ts";
 import {
   BYTES,
   decodeBFloat16,
@@ -244,9 +244,4 @@ export function integers(
   const result: number[] = [];
   for (let x = 0; x < values.length; x++) result.push(integer(name, Number(values[x]), low, high, x));
   return result;
-}
-
-export function describe(value: unknown): string {
-  if (value && typeof value === "object") return value.constructor?.name ?? "an object";
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

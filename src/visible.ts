@@ -3,7 +3,8 @@
  *
  *   p = i + offset[b]     lo ≤ j < hi,  or  j < min(sinkTokens[h], hi)
  */
-import { counts, MAX_LENGTH, refuse } from "./check.ts";
+import { describe, MAX_LENGTH, refuse } from "./check.ts";
+import { counts } from "./vector.ts";
 import type { Align } from "./semantics.ts";
 import type { PerHead, Window } from "./options.ts";
 import type { Problem } from "./problem.ts";
@@ -66,8 +67,10 @@ export function windows(input: PerHead<Window> | null, H: number): { left: Int32
   if (pairs.length !== H) throw new RangeError(`window: expected one per head (H=${H}), got ${pairs.length}`);
   pairs.forEach((pair, h) => {
     if (!Array.isArray(pair) || pair.length !== 2) {
-      const Wrong = Array.isArray(pair) ? RangeError : TypeError;
-      throw new Wrong(`window: expected [left, right], got ${JSON.stringify(pair)}`);
+      const [Wrong, got] = Array.isArray(pair)
+        ? [RangeError, JSON.stringify(pair)]
+        : [TypeError, describe(pair)];
+      throw new Wrong(`window: expected [left, right], got ${got}`);
     }
     left[h] = side("window[0]", pair[0]);
     right[h] = side("window[1]", pair[1]);

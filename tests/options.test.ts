@@ -238,9 +238,9 @@ for (const name of ["causal", "lse", "probabilities"]) {
 refuses("align", [
   ["left", RangeError, 'align: expected "top-left", "bottom-right" or {offset}, got "left"'],
   [3, TypeError, 'align: expected "top-left", "bottom-right" or {offset}, got 3'],
-  [{}, TypeError, "align.offset: expected a number or [B], got undefined"],
-  [{ offset: "3" }, TypeError, 'align.offset: expected a number or [B], got "3"'],
-  [{ offset: null }, TypeError, "align.offset: expected a number or [B], got null"],
+  [{}, TypeError, "align.offset: expected a number or [B] as an array or tensor, got undefined"],
+  [{ offset: "3" }, TypeError, 'align.offset: expected a number or [B] as an array or tensor, got "3"'],
+  [{ offset: null }, TypeError, "align.offset: expected a number or [B] as an array or tensor, got null"],
   [{ offset: [1] }, RangeError, "align.offset: expected a number or [B] = [2], got [1]"],
   [
     { offset: [1, 0.5] },
@@ -258,6 +258,7 @@ refuses("align", [
 refuses("window", [
   [5, TypeError, "window: expected [left, right], got 5"],
   ["5", TypeError, 'window: expected [left, right], got "5"'],
+  [new Float32Array(2), TypeError, "window: expected [left, right], got Float32Array"],
   [[5], RangeError, "window: expected [left, right], got [5]"],
   [[1, 2, 3], RangeError, "window: expected [left, right], got [1,2,3]"],
   [[1, "2"], TypeError, 'window[1]: expected an integer ≥ 0, or null or −1 for open, got "2"'],
@@ -269,8 +270,9 @@ refuses("window", [
 ]);
 
 refuses("sinkTokens", [
-  ["1", TypeError, 'sinkTokens: expected a number or [H], got "1"'],
-  [null, TypeError, "sinkTokens: expected a number or [H], got null"],
+  ["1", TypeError, 'sinkTokens: expected a number or [H] as an array or tensor, got "1"'],
+  [() => 1, TypeError, "sinkTokens: expected a number or [H] as an array or tensor, got () => 1"],
+  [null, TypeError, "sinkTokens: expected a number or [H] as an array or tensor, got null"],
   [-1, RangeError, "sinkTokens: expected an integer from 0 to 1073741824, got -1"],
   [0.5, RangeError, "sinkTokens: expected an integer from 0 to 1073741824, got 0.5"],
   [[1, 2], RangeError, "sinkTokens: expected a number or [H] = [4], got [2]"],
@@ -321,8 +323,8 @@ refuses("mask", [
 ], thd);
 
 refuses("alibiSlopes", [
-  [1, TypeError, "alibiSlopes: expected [H] or [B,H], got 1"],
-  [null, TypeError, "alibiSlopes: expected [H] or [B,H], got null"],
+  [1, TypeError, "alibiSlopes: expected [H] or [B,H] as an array or tensor, got 1"],
+  [null, TypeError, "alibiSlopes: expected [H] or [B,H] as an array or tensor, got null"],
   [[1, 2, 3], RangeError, "alibiSlopes: expected [H] or [B,H] = [4], got [3]"],
   [[1, 2, 3, "4"], TypeError, 'alibiSlopes[3]: expected a number, got "4"'],
   [new Array(8).fill(1), RangeError, "alibiSlopes: expected [H] or [B,H] = [4], got [8]"],
@@ -330,14 +332,14 @@ refuses("alibiSlopes", [
 ]);
 
 refuses("sink", [
-  [0, TypeError, "sink: expected [H], got 0"],
+  [0, TypeError, "sink: expected [H] as an array or tensor, got 0"],
   [[1, 2], RangeError, "sink: expected [H] = [4], got [2]"],
   [f32(1, 4), RangeError, "sink: expected [H] = [4], got [1,4]"],
   [[1, 2, null, 4], TypeError, "sink[2]: expected a number, got null"],
 ]);
 
 refuses("keyLengths", [
-  [3, TypeError, "keyLengths: expected [B], got 3"],
+  [3, TypeError, "keyLengths: expected [B] as an array or tensor, got 3"],
   [[3], RangeError, "keyLengths: expected [B] = [2], got [1]"],
   [[3, 6], RangeError, "keyLengths[1]: expected an integer from 0 to 5, got 6"],
   [[-1, 3], RangeError, "keyLengths[0]: expected an integer from 0 to 5, got -1"],
@@ -351,8 +353,8 @@ refuses("cuSeqlens", [
 ]);
 refuses("cuSeqlens", [
   [undefined, TypeError, 'cuSeqlens: expected {q, k} with layout "thd", got undefined'],
-  [[0, 3, 9], TypeError, "cuSeqlens.q: expected [B+1], got undefined"],
-  [{ q: 3, k: [0, 8] }, TypeError, "cuSeqlens.q: expected [B+1], got 3"],
+  [[0, 3, 9], TypeError, "cuSeqlens.q: expected [B+1] as an array or tensor, got undefined"],
+  [{ q: 3, k: [0, 8] }, TypeError, "cuSeqlens.q: expected [B+1] as an array or tensor, got 3"],
   [{ q: [], k: [] }, RangeError, "cuSeqlens.q[0]: expected 0, got undefined"],
   [{ q: [1, 9], k: [0, 8] }, RangeError, "cuSeqlens.q[0]: expected 0, got 1"],
   [{ q: [0, 5, 3], k: [0, 4, 8] }, RangeError, "cuSeqlens.q[2]: expected an integer from 5 to 9, got 3"],

@@ -71,7 +71,7 @@ describe("row by row and tile by tile", () => {
     const [q, k, v] = sample([1, 1, 1, 1, 1, 1, 1], 1);
     for (const Br of [0, -1, 1.5, NaN]) {
       expect(() => attentionTiled(q, k, v, {}, { Br, Bc: 4 })).toThrow(
-        `tile.Br: expected an integer from 1 to 1073741824, got ${Br}`,
+        `tile.Br: expected an integer from 1 to 9007199254740991, got ${Br}`,
       );
     }
     expect(() => attentionTiled(q, k, v, { probabilities: true })).toThrow(RangeError);

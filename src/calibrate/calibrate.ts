@@ -9,12 +9,12 @@
  * What is measured is a function: the oracle, or the kernels that will run. Cost: an exact and, for each candidate, a
  * quantised attention a sample.
  */
-import { count, finite, oneOf } from "../check.ts";
+import { count, describe, finite, oneOf } from "../check.ts";
+import type { TensorInput } from "../tensor.ts";
 import type { AttentionOptions } from "../options.ts";
 import { type Precision, resolvePrecision } from "../precision.ts";
 import { recipes } from "../recipes.ts";
 import type { AttentionResult } from "../result.ts";
-import { describe, type TensorInput } from "../tensor.ts";
 import { attention as reference } from "../reference/index.ts";
 import { metrics } from "./metrics.ts";
 import type { Calibration, CalibrationMetric, LayerPrecision, Measured } from "./calibration.ts";

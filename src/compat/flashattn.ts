@@ -3,10 +3,10 @@
  *
  * Their rules are the preset "flashAttention2"; tensors are [B,N,H,D], packed [total,H,D], lse [B,H,N].
  */
-import { flag } from "../check.ts";
+import { describe, flag } from "../check.ts";
+import { integers, type TensorInput } from "../tensor.ts";
 import type { AttentionOptions, Vector } from "../options.ts";
 import type { AttentionResult } from "../result.ts";
-import { describe, integers, type TensorInput } from "../tensor.ts";
 import { attendCache, CACHE_NAMES, type CacheOptions } from "./kvcache.ts";
 import { type Attention, expectNames, given } from "./names.ts";
 

@@ -9,11 +9,6 @@
  * (blockTable[b][⌊j/P⌋], j mod P). Source: flash-attention's flash_attn_interface.py and flash_fwd_kernel.h. A
  * contiguous cache is read where it lies; pages, left padding and batch indices are gathered, (D + E)·G a key.
  */
-import { vector } from "../check.ts";
-import { floating } from "../geometry.ts";
-import type { AttentionOptions, Vector } from "../options.ts";
-import { applyRotary } from "../reference/qknorm.ts";
-import type { AttentionResult } from "../result.ts";
 import {
   fromFloat64,
   integers,
@@ -23,6 +18,11 @@ import {
   type View,
   view,
 } from "../tensor.ts";
+import { vector } from "../vector.ts";
+import { floating } from "../geometry.ts";
+import type { AttentionOptions, Vector } from "../options.ts";
+import { applyRotary } from "../reference/qknorm.ts";
+import type { AttentionResult } from "../result.ts";
 import type { Attention } from "./names.ts";
 
 /** Keyword arguments of flash_attn_with_kvcache, in camel case. */

@@ -1,7 +1,8 @@
 /** What the helpers with other people's signatures share. */
 import type { AttentionOptions } from "../options.ts";
 import type { AttentionResult } from "../result.ts";
-import { describe, type TensorInput } from "../tensor.ts";
+import { describe } from "../check.ts";
+import type { TensorInput } from "../tensor.ts";
 
 /** The function that does the work: the reference's or the runtime's. */
 export type Attention = (

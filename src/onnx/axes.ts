@@ -1,5 +1,6 @@
 /** How the operators of subgraphs read axes, shapes and positions. */
-import { describe, sizeOf } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { sizeOf } from "../tensor.ts";
 import type { GraphContext, Ranged } from "./ranged.ts";
 
 /** The elements of a tensor that steers: a shape, indices, axes. */

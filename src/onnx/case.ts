@@ -14,7 +14,8 @@
  */
 import { printable } from "../io/fault.ts";
 import type { FileTensor } from "../io/tensor.ts";
-import { describe, type FloatTensor } from "../tensor.ts";
+import { describe } from "../check.ts";
+import type { FloatTensor } from "../tensor.ts";
 import { ATTENTION } from "./attention.ts";
 import { compareNode, type Comparison } from "./bounds.ts";
 import { FLEX_ATTENTION } from "./flex.ts";

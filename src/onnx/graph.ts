@@ -8,7 +8,7 @@
  * A tensor may be at most 16 times as large as the scores, so that Expand and Range can't fill the memory.
  */
 import type { DType } from "../dtype.ts";
-import { describe } from "../tensor.ts";
+import { describe } from "../check.ts";
 import { elementwise } from "./elementwise.ts";
 import type { Arithmetic } from "./evaluations.ts";
 import { type GraphOperator, list, parseTensor, type Ranged, record, strings } from "./ranged.ts";

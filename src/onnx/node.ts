@@ -8,7 +8,8 @@ import type { Problem } from "../problem.ts";
 import { attention as reference } from "../reference/attention.ts";
 import type { RotaryTables } from "../rotary.ts";
 import type { AttentionResult } from "../result.ts";
-import { describe, type FloatTensor, fromFloat64, type TensorInput, type View, view } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { type FloatTensor, fromFloat64, type TensorInput, type View, view } from "../tensor.ts";
 
 /** Anything with the signature of `attention`: the oracle, or a runtime. */
 export type AttentionFunction = (

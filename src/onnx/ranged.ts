@@ -5,7 +5,8 @@
  * numbers that JSON lacks. Integers are exact within ±2^53.
  */
 import type { DType } from "../dtype.ts";
-import { describe, rowMajor, sizeOf } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { rowMajor, sizeOf } from "../tensor.ts";
 import { type Arithmetic, nearest } from "./evaluations.ts";
 
 /** A tensor of the subgraph: element x lies in [lo[x], hi[x]], one array if it's known. */

@@ -2,7 +2,8 @@
  * The operators of score_mod and prob_mod that make, measure and rearrange tensors; they move enclosures as they are.
  * Shapes, indices and axes must be known, which they are unless somebody computed them from the scores.
  */
-import { describe, sizeOf } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { sizeOf } from "../tensor.ts";
 import { axisOf, integer, known, walk } from "./axes.ts";
 import {
   checkSize,

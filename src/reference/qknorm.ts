@@ -8,11 +8,12 @@
  * Sources: Henry et al., Query-Key Normalization (arXiv 2010.04245), with the RMSNorm of Qwen 3, Gemma 3 and OLMo 2;
  * Su et al., RoFormer (arXiv 2104.09864), eq. 34. About 4 flops an element each.
  */
-import { atLeastZero, vector } from "../check.ts";
+import { atLeastZero } from "../check.ts";
+import { type FloatTensor, type TensorInput, toFloat64 } from "../tensor.ts";
+import { vector } from "../vector.ts";
 import { floating } from "../geometry.ts";
 import type { Vector } from "../options.ts";
 import { createRotary, type RotaryTables } from "../rotary.ts";
-import { type FloatTensor, type TensorInput, toFloat64 } from "../tensor.ts";
 import { tensorOf } from "./outputs.ts";
 import { rmsnorm } from "./rmsnorm.ts";
 import { turn } from "./rotary.ts";

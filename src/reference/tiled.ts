@@ -7,7 +7,7 @@
  *
  * Scratch: Br·Bc scores and Br·E outputs. Flops as `attention`, + 2·E per rescale.
  */
-import { integer, MAX_LENGTH } from "../check.ts";
+import { integer, MAX_INTEGER } from "../check.ts";
 import type { AttentionOptions } from "../options.ts";
 import { expectFloat32 } from "../precision.ts";
 import { createProblem, type Problem } from "../problem.ts";
@@ -49,8 +49,8 @@ export function attentionTiled(
   options: AttentionOptions = {},
   tile: Tile = { Br: 16, Bc: 16 },
 ): AttentionResult {
-  integer("tile.Br", tile.Br, 1, MAX_LENGTH);
-  integer("tile.Bc", tile.Bc, 1, MAX_LENGTH);
+  integer("tile.Br", tile.Br, 1, MAX_INTEGER);
+  integer("tile.Bc", tile.Bc, 1, MAX_INTEGER);
   return forwardTiled(createProblem(q, k, v, options), tile);
 }
 

@@ -7,7 +7,8 @@
  * 8 bytes a listed block and rows·keys/8 bytes a partial one.
  */
 import { boolean } from "../geometry.ts";
-import { broadcast, describe, elementReader, type Tensor, type TensorInput } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { broadcast, elementReader, type Tensor, type TensorInput } from "../tensor.ts";
 import {
   type Block,
   type BlockSize,

@@ -1,8 +1,7 @@
 /**
  * Predicates and lists → the blocks of each row of blocks, one row at a time: nothing but the block at hand is held.
  */
-import { count } from "../check.ts";
-import { describe } from "../tensor.ts";
+import { count, describe } from "../check.ts";
 
 /** (b, h, i, j) → may query i of head h of batch b see key j? */
 export type MaskMod = (b: number, h: number, i: number, j: number) => boolean;

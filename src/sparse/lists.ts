@@ -1,5 +1,6 @@
 /** Lists of blocks as FlexAttention has them → the blocks of a row, checked. */
-import { describe, integers, type TensorInput } from "../tensor.ts";
+import { describe } from "../check.ts";
+import { integers, type TensorInput } from "../tensor.ts";
 import type { Listing } from "./build.ts";
 
 /** For each (b, h, row of blocks): how many blocks, and which. */
