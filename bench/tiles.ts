@@ -21,7 +21,8 @@ export function canaryCase({ kernels }: Engine): BenchCase {
 
 export function tileCases({ kernels, arena }: Engine, D: number): BenchCase[] {
   const q = arena.alloc(64 * D * 4), kv = arena.alloc(64 * D * 4);
-  const s = arena.alloc(1024), state = arena.alloc(32), o = arena.alloc(64 * D * 4);
+  const s = arena.alloc(1024), state = arena.alloc(32), top = arena.alloc(336), o = arena.alloc(64 * D * 4);
+  arena.f32(top, 16).fill(0.25);
   arena.f32(q, 64 * D).set(gaussian(64 * D, 1));
   arena.f32(kv, 64 * D).set(gaussian(64 * D, 2));
   const strips = D / 8;
@@ -46,12 +47,12 @@ export function tileCases({ kernels, arena }: Engine, D: number): BenchCase[] {
       name: `qk_f32_4x8 D=${D}`,
       flops: CALLS * 2 * 4 * 64 * D,
       run: () => {
-        for (let i = 0; i < CALLS; i++) kernels.qk_f32_4x8(q + strip(i), kv, D, 8, s, 256);
+        for (let i = 0; i < CALLS; i++) kernels.qk_f32_4x8(q + strip(i), kv, D, 8, s, 256, top);
       },
       check: () =>
         agree(
-          () => kernels.qk_f32_4x8_scalar(q, kv, D, 8, s, 256),
-          () => kernels.qk_f32_4x8(q, kv, D, 8, s, 256),
+          () => kernels.qk_f32_4x8_scalar(q, kv, D, 8, s, 256, top),
+          () => kernels.qk_f32_4x8(q, kv, D, 8, s, 256, top),
           s,
           256,
         ),
@@ -75,13 +76,13 @@ export function tileCases({ kernels, arena }: Engine, D: number): BenchCase[] {
       flops: CALLS * 256,
       run: () => {
         for (let i = 0; i < CALLS; i++) {
-          kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips);
+          kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips, top);
         }
       },
       check: () =>
         agree(
-          () => kernels.softmax_f32_4x64_scalar(s, 0, 64, 0.1, state, state + 16, o, strips),
-          () => kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips),
+          () => kernels.softmax_f32_4x64_scalar(s, 0, 64, 0.1, state, state + 16, o, strips, top),
+          () => kernels.softmax_f32_4x64(s, 0, 64, 0.1, state, state + 16, o, strips, top),
           s,
           256,
         ),

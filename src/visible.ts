@@ -61,8 +61,8 @@ export function diagonal(align: Align, queryLength: Int32Array, keyLength: Int32
 
 export function windows(input: PerHead<Window> | null, H: number): { left: Int32Array; right: Int32Array } {
   const left = new Int32Array(H).fill(OPEN);
-  const right = new Int32Array(H).fill(OPEN);
-  if (input === null) return { left, right };
+  if (input === null) return { left, right: left };
+  const right = left.slice();
   const pairs = (Array.isArray(input[0]) ? input : new Array(H).fill(input)) as Window[];
   if (pairs.length !== H) throw new RangeError(`window: expected one per head (H=${H}), got ${pairs.length}`);
   pairs.forEach((pair, h) => {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from "../src/dtype.ts";
 import type { AttentionOptions } from "../src/options.ts";
+import type { TensorInput } from "../src/tensor.ts";
 import {
   check,
   each,
@@ -40,6 +41,66 @@ describe("forward() shapes", () => {
     expect(Array.from(out)).toEqual(new Array(12).fill(0));
     expect(Array.from(lse!)).toEqual([-Infinity, -Infinity, -Infinity]);
     expect(run(inputs({ B: 0, N: 3, M: 3, D: 4 })).result.out).toHaveLength(0);
+  });
+});
+
+describe("forward() of small calls, all heads of a batch at once", () => {
+  const shape = { B: 3, H: 4, G: 2, N: 21, M: 83, D: 12, E: 20 };
+  const variants: Record<string, AttentionOptions> = {
+    open: {},
+    causal: { causal: true },
+    "keys of each batch": { keyLengths: [83, 0, 64], causal: true },
+    "window and softcap": { window: [9, 3], sinkTokens: 2, softcap: 3 },
+    "negative scale": { scale: -0.7 },
+    "tiny scale": { scale: 1e-20 },
+    "windows apart": { window: [[1, 2], [3, 4], [5, 6], [7, 8]] },
+    bnhd: { layout: "bnhd" },
+  };
+  for (const [name, options] of Object.entries(variants)) {
+    it(`${name}: what head after head gives, and float64`, () => {
+      const { B, H, G, N, M, D, E } = shape;
+      const tensors = options.layout === "bnhd"
+        ? [tensor([B, N, H, D], 1), tensor([B, M, G, D], 2), tensor([B, M, G, E], 3)] as Tensors
+        : inputs(shape);
+      const { problem, result } = run(tensors, options);
+      check(problem, result);
+      for (const forwardOptions of [{ scalar: true }, { panelKeys: 64 }, { chunkRows: 8 }]) {
+        expectSameBits(run(tensors, options, forwardOptions).result, result);
+      }
+    });
+  }
+  it("batches of which one holds ∞, NaN or what overflows", () => {
+    for (const bad of [Infinity, -Infinity, NaN, 3e38]) {
+      const [q, k, v] = inputs(shape);
+      const data = (v.data as Float32Array).slice();
+      data[2 * 83 * 20 + 5] = bad;
+      // The keys of the middle batch that hold it are seen by nobody.
+      const options = { causal: true, align: { offset: [82, -1, 62] } } as const;
+      const { result } = run([q, k, { ...v, data }], options);
+      const clean = run([q, k, v], options).result;
+      const size = 4 * 21 * 20;
+      for (const b of [0, 2]) {
+        expectSame(result.out.slice(b * size, (b + 1) * size), clean.out.slice(b * size, (b + 1) * size));
+      }
+    }
+  });
+  it("sequences of one head and one query, packed", () => {
+    const tensors: Tensors = [tensor([3, 1, 8], 1), tensor([20, 1, 8], 2), tensor([20, 1, 8], 3)];
+    const { problem, result } = run(tensors, {
+      layout: "thd",
+      cuSeqlens: { q: [0, 1, 2, 3], k: [0, 5, 9, 20] },
+    });
+    check(problem, result);
+  });
+  it("broadcast, strided and offset heads", () => {
+    const [q, k, v] = inputs({ H: 4, N: 9, M: 30, D: 8 });
+    const first = { ...q, strides: [0, 0, 8, 1] };
+    const { problem, result } = run([first, { ...k, strides: [0, 0, 8, 1] }, v]);
+    check(problem, result);
+    const apart = { ...q, shape: [1, 2, 9, 8], strides: [0, 144, 8, 1], offset: 72 };
+    const two = (t: TensorInput) => ({ ...t, shape: [1, 2, 30, 8], offset: 240, strides: [0, 480, 8, 1] });
+    const other = run([apart, two(k), two(v)]);
+    check(other.problem, other.result);
   });
 });
 

@@ -144,8 +144,9 @@ describe("qk_f32_4x8()", () => {
           kernels.pack_q_f32(put(q), D, 4, D, qp, 1);
           kernels.pack_k_f32(put(k), D, keys, D, kp);
           const simd = guarded(4 * keys), scalar = guarded(4 * keys);
-          kernels.qk_f32_4x8(qp, kp, D, strips, simd.at, keys * 4);
-          kernels.qk_f32_4x8_scalar(qp, kp, D, strips, scalar.at, keys * 4);
+          const tops = guarded(16), twinTops = guarded(16);
+          kernels.qk_f32_4x8(qp, kp, D, strips, simd.at, keys * 4, tops.at);
+          kernels.qk_f32_4x8_scalar(qp, kp, D, strips, scalar.at, keys * 4, twinTops.at);
           const s = arena.f32(simd.at, 4 * keys);
           for (let i = 0; i < 4; i++) {
             for (let j = 0; j < keys; j++) {
@@ -159,11 +160,36 @@ describe("qk_f32_4x8()", () => {
             }
           }
           expect(s).toEqual(arena.f32(scalar.at, 4 * keys));
-          simd.check();
-          scalar.check();
+          // The largest of each row, lane by lane.
+          const largest = Float32Array.from({ length: 16 }, (_, x) => {
+            const lane = Array.from({ length: keys / 4 }, (_, n) => s[(x >> 2) * keys + n * 4 + (x & 3)]!);
+            return Math.max(...lane);
+          });
+          expect(arena.f32(tops.at, 16)).toEqual(largest);
+          expect(arena.f32(twinTops.at, 16)).toEqual(largest);
+          kernels.qk_f32_4x8(qp, kp, D, strips, simd.at, keys * 4, 0);
+          expect(s).toEqual(arena.f32(scalar.at, 4 * keys));
+          for (const block of [simd, scalar, tops, twinTops]) block.check();
         }));
     }
   }
+
+  it("leaves NaN out of the largest of a row, wherever it stands", () =>
+    inArena(() => {
+      for (let at = 0; at < 16; at++) {
+        const q = new Float32Array(4).fill(1), k = Float32Array.from({ length: 16 }, (_, j) => j - 20);
+        k[at] = NaN;
+        const tops = guarded(16), twinTops = guarded(16), s = guarded(64);
+        const qp = arena.alloc(16), kp = arena.alloc(64);
+        kernels.pack_q_f32(put(q), 1, 4, 1, qp, 1);
+        kernels.pack_k_f32(put(k), 1, 16, 1, kp);
+        kernels.qk_f32_4x8(qp, kp, 1, 2, s.at, 64, tops.at);
+        kernels.qk_f32_4x8_scalar(qp, kp, 1, 2, s.at, 64, twinTops.at);
+        const lanes = [0, 1, 2, 3].map((lane) => lane + 12 === at ? lane - 12 : lane - 8);
+        expect([...arena.f32(tops.at, 16)]).toEqual([...lanes, ...lanes, ...lanes, ...lanes]);
+        expect(arena.f32(twinTops.at, 16)).toEqual(arena.f32(tops.at, 16));
+      }
+    }));
 });
 
 describe("pv_f32_4x8()", () => {

@@ -20,8 +20,9 @@ import { finite_f16 } from "../math/half";
 import { tile_rows } from "../tile/pack_rows";
 import { pv_f32_rows, pv_rows, pv_rows_scalar } from "../tile/pv_rows";
 import { qk_f32_rows, qk_rows, qk_rows_scalar } from "../tile/qk_rows";
+import { rowTops } from "../tile/row_max";
 import { softmax_f32_1x64 } from "../tile/softmax_f32_1x64";
-import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
+import { softmax_f32_4x64, softmax_f32_4x64_scalar, WORK } from "../tile/softmax_f32_4x64";
 import { prepare, reset } from "./forward";
 import { FIRST, SCALAR, SCORES, Task } from "./task";
 
@@ -32,9 +33,10 @@ const SHRINK: i32 = 1 << 16;
 /** A float16 cache is known to hold no ∞ and no NaN: otherwise each tile is scanned first. */
 const FINITE: i32 = 1 << 17;
 
-/** Scratch: S of 8 tiles with slack, hidden keys of 4 rows (or what a tile sees), what was touched. */
+/** Scratch: S of 8 tiles with slack, hidden keys of 4 rows (or what a tile sees), the softmax's, what was touched. */
 const HIDDEN: usize = 1024 * 8 + 64;
-const TOUCHED: usize = HIDDEN + 32;
+const TOPS: usize = HIDDEN + 32;
+const TOUCHED: usize = TOPS + WORK;
 
 export function decode_scratch(): i32 {
   return <i32> TOUCHED + 4;
@@ -135,11 +137,13 @@ function values(t: Task, row: i32, j0: i32, scratch: usize, ld: i32, dtype: i32)
   const s_p = t.scratch_p, strips = t.strips;
   const state = (<usize> row) << 2, ldO = (<usize> strips) << 5;
   const m_p = t.m_p + state, l_p = t.l_p + state, o_p = t.o_p + <usize> row * ldO;
-  if (t.flags & SCALAR) softmax_f32_4x64_scalar(s_p, from, to, t.c, m_p, l_p, o_p, strips);
-  else if (rows == 4) softmax_f32_4x64(s_p, from, to, t.c, m_p, l_p, o_p, strips);
+  const top_p = scratch + TOPS;
+  if ((t.flags & SCALAR) || rows == 4) rowTops(s_p, from, to, top_p);
+  if (t.flags & SCALAR) softmax_f32_4x64_scalar(s_p, from, to, t.c, m_p, l_p, o_p, strips, top_p);
+  else if (rows == 4) softmax_f32_4x64(s_p, from, to, t.c, m_p, l_p, o_p, strips, top_p);
   else {
-    softmax_f32_1x64(s_p, from, to, t.c, m_p, l_p, o_p, strips);
-    if (rows == 2) softmax_f32_1x64(s_p + 256, from, to, t.c, m_p + 4, l_p + 4, o_p + ldO, strips);
+    softmax_f32_1x64(s_p, from, to, t.c, m_p, l_p, o_p, strips, top_p);
+    if (rows == 2) softmax_f32_1x64(s_p + 256, from, to, t.c, m_p + 4, l_p + 4, o_p + ldO, strips, top_p);
   }
   if (t.flags & SHRINK) shrink(s_p, from, to);
 

@@ -14,19 +14,22 @@
  */
 import { exp2, LOG2E } from "../math/exp2";
 import { ln } from "../math/ln";
+import { pack_k_f32, pack_q_f32, pack_v_f32 } from "../tile/pack";
 import { pv_f32_4x8, pv_f32_4x8_scalar } from "../tile/pv_f32_4x8";
 import { qk_f32_4x8, qk_f32_4x8_scalar } from "../tile/qk_f32_4x8";
 import { drop_f32_64, drop_f32_64_scalar } from "../tile/drop_f32_64";
 import { score_f32_64 } from "../tile/score_f32_64";
+import { rowTops } from "../tile/row_max";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
-import { softmax_f32_4x64, softmax_f32_4x64_scalar } from "../tile/softmax_f32_4x64";
+import { softmax_f32_4x64, softmax_f32_4x64_scalar, WORK } from "../tile/softmax_f32_4x64";
 import { addMean, openValues, scores_i16, values_i16 } from "./quantised";
 import { FIRST, NATURAL, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, TILE_V, twins } from "./task";
 
-/** Scratch: S [4][64] floats, then one flag a key (1 = masked), one bit a key (1 = seen), then the strips' bounds. */
+/** Scratch: S [4][64] floats, one flag a key (1 = masked), one bit a key (1 = seen), the softmax's, the strips' bounds. */
 const FLAGS: usize = 1024;
 const WORDS: usize = FLAGS + 256;
-const STRIPS: usize = WORDS + 32;
+const TOPS: usize = WORDS + 32;
+const STRIPS: usize = TOPS + WORK;
 
 /**
  * What the 4 rows of a strip see: lo and hi span the union, loAll ≤ j < hiAll is seen by all of them. `scores` adds
@@ -103,7 +106,8 @@ export function spanOf(t: Task, row: i32, at: i32): Strip {
 /** Four rows against one tile. */
 function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   const scratch = t.scratch_p;
-  if (!scores(t, row, j0, s)) return;
+  const changed = scores(t, row, j0, s);
+  if (changed < 0) return;
   if ((t.flags & (QUANTISED | PLAIN_PV)) == QUANTISED) {
     values_i16(t, row, j0, s);
     return;
@@ -121,27 +125,32 @@ function strip(t: Task, row: i32, j0: i32, s: Strip): void {
     (<usize> from << 5);
   // Keys from s.hi on are 0 in P for all rows, and V may not have them.
   const keys = min(s.hi - j0, to) - from;
+  const top_p = scratch + TOPS;
+  if (changed) rowTops(scratch, from, to, top_p);
   if (twins(t)) {
-    softmax_f32_4x64_scalar(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips);
+    softmax_f32_4x64_scalar(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
     if (!poisoned) pv_f32_4x8_scalar(s_p, v_p, keys, strips, o_p, ldO);
   } else {
-    softmax_f32_4x64(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips);
+    softmax_f32_4x64(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
     if (!poisoned) pv_f32_4x8(s_p, v_p, keys, strips, o_p, ldO);
   }
   if (poisoned) poisonedValues(scratch, v_p, from, keys, strips, o_p);
 }
 
-/** S of four rows and one tile into scratch, scored and masked; false if none of them sees any of its keys. */
-export function scores(t: Task, row: i32, j0: i32, s: Strip): bool {
+/**
+ * S of four rows and one tile into scratch, scored and masked: −1 if none of them sees any of its keys, 0 if S and its
+ * maxima are as the scores tile left them.
+ */
+export function scores(t: Task, row: i32, j0: i32, s: Strip): i32 {
   const D = t.D, scratch = t.scratch_p;
   const whole = s.loAll <= j0 && j0 + 64 <= s.hiAll;
   let from: i32 = 0, to: i32 = 64, all: u64 = ~0;
   if (!whole || (t.mask_p | t.blocks_p)) {
     const words = scratch + WORDS;
     const some = seen_4x64(t, row, j0, words);
-    if (some == 0) return false;
+    if (some == 0) return -1;
     from = <i32> ctz(some) & ~15;
     to = ((63 - <i32> clz(some)) | 15) + 1;
     all = load<u64>(words) & load<u64>(words, 8) & load<u64>(words, 16) & load<u64>(words, 24);
@@ -153,14 +162,15 @@ export function scores(t: Task, row: i32, j0: i32, s: Strip): bool {
   const k_p = t.k_p + ((<usize> (j0 - t.key0)) + <usize> from) * ((<usize> D) << 2);
   const s_p = scratch + ((<usize> from) << 2);
   if (t.flags & QUANTISED) scores_i16(t, row, j0, s);
-  else if (twins(t)) qk_f32_4x8_scalar(q_p, k_p, D, (to - from) >> 3, s_p, 256);
-  else qk_f32_4x8(q_p, k_p, D, (to - from) >> 3, s_p, 256);
+  else if (twins(t)) qk_f32_4x8_scalar(q_p, k_p, D, (to - from) >> 3, s_p, 256, scratch + TOPS);
+  else qk_f32_4x8(q_p, k_p, D, (to - from) >> 3, s_p, 256, scratch + TOPS);
   if (t.flags & SCORES) score(t, row, j0, from, to);
   if (~all) {
     hide_4x64(scratch, scratch + WORDS, from, to);
     t.masked++;
+    return 1;
   }
-  return true;
+  return t.flags & (QUANTISED | SCORES);
 }
 
 /** Softcap, ALiBi and bias of the four rows. */
@@ -219,7 +229,7 @@ function poisonedValues(scratch: usize, v_p: usize, from: i32, keys: i32, strips
 }
 
 /**
- * States → results: out [rows][E] (out_p may be o_p), lse [rows]. The sink is a logit that only the denominator
+ * States → results: out [rows][E] (out_p may be o_p; a padded row's length of room behind it), lse [rows]. The sink is a logit that only the denominator
  * sees. A row without keys gives O = 0 and lse = −∞, or the sink.
  */
 export function finish_f32(t: Task): void {
@@ -262,7 +272,7 @@ export function finish_f32(t: Task): void {
     // What weights_f32 multiplies with.
     store<f32>(t.l_p + (r << 2), w / total * t.keep);
     if (quantised && t.mean_p) addMean(o, t.mean_p, <usize> t.strips, codes);
-    divideRow(o, out, E, w, total, t.unscale);
+    divideRow(o, out, t.strips, w, total, t.unscale);
   }
 }
 
@@ -272,18 +282,48 @@ function logSum(base: f64, l: f32): f64 {
   return base + ln(l);
 }
 
-/** out = o·w/l·unscale, with the tail one by one: out may be packed tighter than o in the same place. */
-function divideRow(o: usize, out: usize, E: usize, w: f32, l: f32, unscale: f32): void {
+/**
+ * out = o·w/l·unscale, in whole strips: what they write behind the row's E columns is where the next row goes, and behind
+ * the last there has to be room. out may be o, packed tighter.
+ */
+function divideRow(o: usize, out: usize, strips: i32, w: f32, l: f32, unscale: f32): void {
   const ww = f32x4.splat(w), ll = f32x4.splat(l), uu = f32x4.splat(unscale);
-  let e: usize = 0;
-  for (; e + 4 <= E; e += 4) {
-    v128.store(out, f32x4.mul(f32x4.div(f32x4.mul(v128.load(o), ww), ll), uu));
-    o += 16;
-    out += 16;
+  for (; strips > 0; strips--) {
+    const a = v128.load(o), b = v128.load(o, 16);
+    v128.store(out, f32x4.mul(f32x4.div(f32x4.mul(a, ww), ll), uu));
+    v128.store(out, f32x4.mul(f32x4.div(f32x4.mul(b, ww), ll), uu), 16);
+    o += 32;
+    out += 32;
   }
-  for (; e < E; e++) {
-    store<f32>(out, load<f32>(o) * w / l * unscale);
-    o += 4;
-    out += 4;
-  }
+}
+
+/**
+ * All heads of a batch, whose K and V fit the panel and whose rows the chunk: what JavaScript otherwise asks for call by
+ * call, 0.5 µs a head. The rows of Q, K and V follow one another, so do Q's heads and out's; K's and V's are k_head and
+ * v_head bytes apart. heads ≥ 1. Returns the largest bits of V, as pack_v_f32: from 2^88 on the results are no good.
+ */
+export function heads_f32(
+  t: Task,
+  heads: i32,
+  q_p: usize,
+  k_p: usize,
+  v_p: usize,
+  k_head: usize,
+  v_head: usize,
+  mul: f32,
+): i32 {
+  const D = t.D, E = t.E, rows = t.rows, keys = t.keys;
+  let bits: i32 = 0;
+  do {
+    pack_q_f32(q_p, D, rows, D, t.q_p, mul);
+    pack_k_f32(k_p, D, keys, D, t.k_p);
+    bits = max(bits, pack_v_f32(v_p, E, keys, E, t.v_p, 0, 1));
+    forward_f32(t);
+    finish_f32(t);
+    q_p += (<usize> (rows * D)) << 2;
+    k_p += k_head;
+    v_p += v_head;
+    t.out_p += (<usize> (rows * E)) << 2;
+  } while (--heads);
+  return bits;
 }

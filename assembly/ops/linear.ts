@@ -24,9 +24,9 @@ function panel_rows(depth: i32): i32 {
   return max(4, min(MOST_ROWS, PANEL / 4 / max(depth, 1)) & ~3);
 }
 
-/** Bytes of scratch that linear_f32 needs: a packed panel of X and one 4×8 tile. */
+/** Bytes of scratch that linear_f32 needs: a packed panel of X, one 4×8 tile and its maxima. */
 export function linear_scratch(rows: i32, depth: i32): i32 {
-  return (rows == 1 ? 0 : min(panel_rows(depth), (rows + 3) & ~3) * depth * 4) + 128;
+  return (rows == 1 ? 0 : min(panel_rows(depth), (rows + 3) & ~3) * depth * 4) + 192;
 }
 
 /** `x_stride`, `y_stride` are the distances of rows in elements. */
@@ -43,7 +43,7 @@ export function linear_f32(
 ): void {
   if (depth == 0) return zero(y_p, rows, width, y_stride);
   if (rows == 1) return gemv(x_p, w_p, y_p, depth, width, scratch_p);
-  const edge_p = scratch_p, panel_p = scratch_p + 128;
+  const edge_p = scratch_p, tops_p = scratch_p + 128, panel_p = scratch_p + 192;
   const most = panel_rows(depth);
   for (let i = 0; i < rows; i += most) {
     const live = min(most, rows - i);
@@ -55,9 +55,9 @@ export function linear_f32(
         const c_p = y_p + (<usize> ((i + r) * y_stride + j) << 2);
         const mr = min(4, live - r), nr = min(8, width - j);
         if (mr == 4 && nr == 8) {
-          qk_f32_4x8(q_p, k_p, depth, 1, c_p, (<usize> y_stride) << 2);
+          qk_f32_4x8(q_p, k_p, depth, 1, c_p, (<usize> y_stride) << 2, tops_p);
         } else {
-          qk_f32_4x8(q_p, k_p, depth, 1, edge_p, 32);
+          qk_f32_4x8(q_p, k_p, depth, 1, edge_p, 32, tops_p);
           copy_tile(edge_p, 8, c_p, y_stride, mr, nr);
         }
       }

@@ -22,7 +22,7 @@ export function weights_f32(t: Task, dst_p: usize, ld: usize, exponents: bool): 
     for (let j0 = t.key0; j0 < end; j0 += 64) {
       const dst = dst_p + ((<usize> (j0 - t.key0)) << 2);
       const apart = j0 >= s.hi || (j0 >= s.sink && j0 + 64 <= s.lo);
-      const seen = !apart && scores(t, r, j0, s);
+      const seen = !apart && scores(t, r, j0, s) >= 0;
       if (seen && exponents) weigh(t, r, s.from, s.to);
       if (seen && exponents && t.drop_p) drop(t, r, j0, s.from, s.to);
       for (let n = 0; n < live; n++) {

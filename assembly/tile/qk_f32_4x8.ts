@@ -7,12 +7,25 @@
  * stay four blocks, each with its own exit: in one block they spill (36 → 25 GFLOP/s), and one step a turn, which V8
  * unrolls twice, pays for its stack check (Zen 3: 71 → 81 % of the canary on Node 20, 89 → 92 on 24). D, strips ≥ 1.
  *
+ * top_p: where the largest of each row goes, lane by lane (key c in lane c mod 4), [4][4]: while the sums are in
+ * registers that is 2 operations for 4·8 elements, what the softmax would read all of them again for.
+ *
  * Exported so that Binaryen doesn't inline it into its driver, where V8 spills the accumulators (46 → 30 GFLOP/s).
  */
 import { madd } from "../math/madd";
+import { clearTops } from "./row_max";
 
-export function qk_f32_4x8(q_p: usize, k_p: usize, D: i32, strips: i32, s_p: usize, ldS: usize): void {
+export function qk_f32_4x8(
+  q_p: usize,
+  k_p: usize,
+  D: i32,
+  strips: i32,
+  s_p: usize,
+  ldS: usize,
+  top_p: usize,
+): void {
   const end = q_p + ((<usize> D) << 4);
+  clearTops(top_p);
   do {
     let s00 = f32x4.splat(0), s01 = f32x4.splat(0);
     let s10 = f32x4.splat(0), s11 = f32x4.splat(0);
@@ -92,6 +105,10 @@ export function qk_f32_4x8(q_p: usize, k_p: usize, D: i32, strips: i32, s_p: usi
         q += 16;
       }
     } while (q < end);
+    v128.store(top_p, f32x4.pmax(f32x4.pmax(v128.load(top_p), s00), s01));
+    v128.store(top_p, f32x4.pmax(f32x4.pmax(v128.load(top_p, 16), s10), s11), 16);
+    v128.store(top_p, f32x4.pmax(f32x4.pmax(v128.load(top_p, 32), s20), s21), 32);
+    v128.store(top_p, f32x4.pmax(f32x4.pmax(v128.load(top_p, 48), s30), s31), 48);
     let s = s_p;
     v128.store(s, s00);
     v128.store(s, s01, 16);
@@ -116,7 +133,9 @@ export function qk_f32_4x8_scalar(
   strips: i32,
   s_p: usize,
   ldS: usize,
+  top_p: usize,
 ): void {
+  clearTops(top_p);
   for (let n: i32 = 0; n < strips; n++) {
     for (let r: usize = 0; r < 4; r++) {
       for (let c: usize = 0; c < 8; c++) {
@@ -125,6 +144,8 @@ export function qk_f32_4x8_scalar(
           s += load<f32>(q_p + ((d * 4 + r) << 2)) * load<f32>(k_p + ((d * 8 + c) << 2));
         }
         store<f32>(s_p + r * ldS + (c << 2), s);
+        const at = top_p + (r << 4) + ((c & 3) << 2);
+        if (load<f32>(at) < s) store<f32>(at, s);
       }
     }
     k_p += (<usize> D) << 5;

@@ -12,13 +12,19 @@
  * by the maximum and ends in l and O of its row. 64·4 elements cost ≈ 15 operations for 4 lanes: a tenth of the time
  * of the two matrix products at D = 64.
  *
+ * top_p: the largest S of each row among those keys, lane by lane, as the scores tile or rowTops leaves them; WORK bytes,
+ * all of which are overwritten.
  * s_p: rows 256 bytes apart; only keys from ≤ j < to are read and written, both multiples of 16. m_p, l_p: 4 floats
  * each; o_p: rows of 8·strips floats.
  */
-import { exp2, EXP2_TABLE, exp2x4 } from "../math/exp2";
+import { largest4, total4 } from "./row_max";
+import { exp2, EXP2_TABLE } from "../math/exp2";
+import { madd } from "../math/madd";
 
 /** Growth of the maximum, in powers of 2, that a row puts up with before it is rescaled. */
 export const TAU: f32 = 8;
+/** Bytes at top_p: maxima [4][4], four floats, the exponents of a row. */
+export const WORK: usize = 64 + 16 + 256;
 
 export function softmax_f32_4x64(
   s_p: usize,
@@ -29,84 +35,75 @@ export function softmax_f32_4x64(
   l_p: usize,
   o_p: usize,
   strips: i32,
+  top_p: usize,
 ): void {
   const start = s_p + ((<usize> from) << 2);
   const span = (<usize> (to - from)) << 2;
-  const negInf = f32x4.splat(-Infinity);
-
-  const x0 = rowMax(start, start + span, negInf);
-  const x1 = rowMax(start + 256, start + 256 + span, negInf);
-  const x2 = rowMax(start + 512, start + 512 + span, negInf);
-  const x3 = rowMax(start + 768, start + 768 + span, negInf);
-  const x01 = f32x4.pmax(v128.shuffle<f32>(x0, x1, 0, 4, 1, 5), v128.shuffle<f32>(x0, x1, 2, 6, 3, 7));
-  const x23 = f32x4.pmax(v128.shuffle<f32>(x2, x3, 0, 4, 1, 5), v128.shuffle<f32>(x2, x3, 2, 6, 3, 7));
-  const old = v128.load(m_p);
-  let m = f32x4.pmax(
-    old,
-    f32x4.pmax(v128.shuffle<f32>(x01, x23, 0, 1, 4, 5), v128.shuffle<f32>(x01, x23, 2, 3, 6, 7)),
-  );
-  const cc = f32x4.splat(c);
-  const grown = f32x4.gt(f32x4.mul(f32x4.sub(m, old), cc), f32x4.splat(TAU));
-  m = v128.bitselect(m, old, grown);
+  const top = largest4(top_p);
+  const old = v128.load(m_p), cc = f32x4.splat(c);
+  const grown = f32x4.gt(f32x4.mul(f32x4.sub(top, old), cc), f32x4.splat(TAU));
+  const m = v128.bitselect(top, old, grown);
+  v128.store(m_p, m);
   if (v128.any_true(grown)) {
-    v128.store(m_p, m);
-    rescale(f32x4.extract_lane(old, 0), f32x4.extract_lane(m, 0), c, l_p, o_p, strips);
-    o_p += (<usize> strips) << 5;
-    rescale(f32x4.extract_lane(old, 1), f32x4.extract_lane(m, 1), c, l_p + 4, o_p, strips);
-    o_p += (<usize> strips) << 5;
-    rescale(f32x4.extract_lane(old, 2), f32x4.extract_lane(m, 2), c, l_p + 8, o_p, strips);
-    o_p += (<usize> strips) << 5;
-    rescale(f32x4.extract_lane(old, 3), f32x4.extract_lane(m, 3), c, l_p + 12, o_p, strips);
+    v128.store(top_p, old);
+    for (let r: usize = 0; r < 16; r += 4, o_p += (<usize> strips) << 5) {
+      rescale(load<f32>(top_p + r), load<f32>(m_p + r), c, l_p + r, o_p, strips);
+    }
   }
-  m = v128.andnot(m, f32x4.eq(m, negInf));
-  const y0 = expRow(start, span, v128.shuffle<f32>(m, m, 0, 0, 0, 0), cc);
-  const y1 = expRow(start + 256, span, v128.shuffle<f32>(m, m, 1, 1, 1, 1), cc);
-  const y2 = expRow(start + 512, span, v128.shuffle<f32>(m, m, 2, 2, 2, 2), cc);
-  const y3 = expRow(start + 768, span, v128.shuffle<f32>(m, m, 3, 3, 3, 3), cc);
-  const y01 = f32x4.add(v128.shuffle<f32>(y0, y1, 0, 4, 1, 5), v128.shuffle<f32>(y0, y1, 2, 6, 3, 7));
-  const y23 = f32x4.add(v128.shuffle<f32>(y2, y3, 0, 4, 1, 5), v128.shuffle<f32>(y2, y3, 2, 6, 3, 7));
-  const sum = f32x4.add(v128.shuffle<f32>(y01, y23, 0, 1, 4, 5), v128.shuffle<f32>(y01, y23, 2, 3, 6, 7));
-  v128.store(l_p, f32x4.add(v128.load(l_p), sum));
+  v128.store(top_p, v128.andnot(m, f32x4.eq(m, f32x4.splat(-Infinity))), 64);
+  for (let r: usize = 0; r < 4; r++) {
+    const base = v128.load32_splat(top_p + (r << 2), 64);
+    v128.store(top_p + (r << 4), expRow(start + (r << 8), span, base, cc, top_p + 80));
+  }
+  v128.store(l_p, f32x4.add(v128.load(l_p), total4(top_p)));
 }
 
-/** Lanewise maximum of a row; pmax(a, b) = a < b ? b : a skips NaN in b. */
-export function rowMax(s: usize, end: usize, negInf: v128): v128 {
-  let a = negInf, b = negInf;
-  do {
-    a = f32x4.pmax(a, v128.load(s));
-    b = f32x4.pmax(b, v128.load(s, 16));
-    a = f32x4.pmax(a, v128.load(s, 32));
-    b = f32x4.pmax(b, v128.load(s, 48));
-    s += 64;
-  } while (s < end);
-  return f32x4.pmax(a, b);
-}
-
-/** s ← 2^((s − m)·c) for a row; returns 4 partial sums. */
-export function expRow(s: usize, span: usize, m: v128, c: v128): v128 {
+/**
+ * s ← 2^((s − m)·c) for a row, as exp2x4; returns 4 partial sums. In three passes, with 2^n of each element in z_p [64]
+ * between the first two: in one piece 20 operations of 60 cycles of latency are more than a core's scheduler holds of
+ * the vectors that would keep it busy (Zen 5: 7 % of the softmax, natively 15).
+ */
+export function expRow(s: usize, span: usize, m: v128, c: v128, z_p: usize): v128 {
   const k0 = v128.load(EXP2_TABLE);
   const k1 = v128.load(EXP2_TABLE, 16);
+  const first = s, end = s + span;
+  let z = z_p;
+  do {
+    const t0 = f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(s), m), c), k0);
+    const t1 = f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(s, 16), m), c), k0);
+    const z0 = f32x4.add(t0, k1);
+    const z1 = f32x4.add(t1, k1);
+    v128.store(s, f32x4.sub(t0, f32x4.sub(z0, k1)));
+    v128.store(s, f32x4.sub(t1, f32x4.sub(z1, k1)), 16);
+    v128.store(z, i32x4.shl(z0, 23));
+    v128.store(z, i32x4.shl(z1, 23), 16);
+    s += 32;
+    z += 32;
+  } while (s < end);
   const k2 = v128.load(EXP2_TABLE, 32);
   const k3 = v128.load(EXP2_TABLE, 48);
   const k4 = v128.load(EXP2_TABLE, 64);
   const k5 = v128.load(EXP2_TABLE, 80);
   const k6 = v128.load(EXP2_TABLE, 96);
   const k7 = v128.load(EXP2_TABLE, 112);
-  let y0 = f32x4.splat(0), y1 = f32x4.splat(0), y2 = f32x4.splat(0), y3 = f32x4.splat(0);
-  const end = s + span;
+  s = first;
+  z = z_p;
   do {
-    const p0 = exp2x4(f32x4.mul(f32x4.sub(v128.load(s), m), c), k0, k1, k2, k3, k4, k5, k6, k7);
-    const p1 = exp2x4(f32x4.mul(f32x4.sub(v128.load(s, 16), m), c), k0, k1, k2, k3, k4, k5, k6, k7);
-    const p2 = exp2x4(f32x4.mul(f32x4.sub(v128.load(s, 32), m), c), k0, k1, k2, k3, k4, k5, k6, k7);
-    const p3 = exp2x4(f32x4.mul(f32x4.sub(v128.load(s, 48), m), c), k0, k1, k2, k3, k4, k5, k6, k7);
-    v128.store(s, p0);
-    v128.store(s, p1, 16);
-    v128.store(s, p2, 32);
-    v128.store(s, p3, 48);
-    y0 = f32x4.add(y0, p0);
-    y1 = f32x4.add(y1, p1);
-    y2 = f32x4.add(y2, p2);
-    y3 = f32x4.add(y3, p3);
+    const f0 = v128.load(s), f1 = v128.load(s, 16);
+    const p0 = madd(f0, madd(f0, madd(f0, madd(f0, madd(f0, k2, k3), k4), k5), k6), k7);
+    const p1 = madd(f1, madd(f1, madd(f1, madd(f1, madd(f1, k2, k3), k4), k5), k6), k7);
+    v128.store(s, f32x4.mul(p0, v128.load(z)));
+    v128.store(s, f32x4.mul(p1, v128.load(z, 16)), 16);
+    s += 32;
+    z += 32;
+  } while (s < end);
+  s = first;
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0), y2 = f32x4.splat(0), y3 = f32x4.splat(0);
+  do {
+    y0 = f32x4.add(y0, v128.load(s));
+    y1 = f32x4.add(y1, v128.load(s, 16));
+    y2 = f32x4.add(y2, v128.load(s, 32));
+    y3 = f32x4.add(y3, v128.load(s, 48));
     s += 64;
   } while (s < end);
   return f32x4.add(f32x4.add(y0, y1), f32x4.add(y2, y3));
@@ -118,9 +115,8 @@ export function rescale(old: f32, m: f32, c: f32, l_p: usize, o_p: usize, strips
   const a = exp2((old - m) * c);
   store<f32>(l_p, load<f32>(l_p) * a);
   const aa = f32x4.splat(a);
-  for (const end = o_p + ((<usize> strips) << 5); o_p < end; o_p += 32) {
+  for (const end = o_p + ((<usize> strips) << 5); o_p < end; o_p += 16) {
     v128.store(o_p, f32x4.mul(v128.load(o_p), aa));
-    v128.store(o_p, f32x4.mul(v128.load(o_p, 16), aa), 16);
   }
 }
 
@@ -134,13 +130,14 @@ export function softmax_f32_4x64_scalar(
   l_p: usize,
   o_p: usize,
   strips: i32,
+  top_p: usize,
 ): void {
   for (let r: usize = 0; r < 4; r++) {
     const row = s_p + (r << 8);
     const old = load<f32>(m_p + (r << 2));
     let m = old;
-    for (let j: i32 = from; j < to; j++) {
-      const s = load<f32>(row + ((<usize> j) << 2));
+    for (let lane: usize = 0; lane < 16; lane += 4) {
+      const s = load<f32>(top_p + (r << 4) + lane);
       if (m < s) m = s;
     }
     if ((m - old) * c > TAU) {

@@ -16,8 +16,8 @@
  * integer modes give the same bits there.
  */
 import { exp2 } from "../math/exp2";
-import { sums4 } from "./lanes";
-import { rescale, rowMax, TAU } from "./softmax_f32_4x64";
+import { largest4, rowTops, total4 } from "./row_max";
+import { rescale, TAU } from "./softmax_f32_4x64";
 
 /**
  * Constants of top·2^t, 8 vectors; top = factor·2^shift with factor in (½, 1]. As math/exp2.ts, of degree 4: p(f) is
@@ -51,11 +51,8 @@ export function softmax_i16_4x64(
   const span = (<usize> (to - from)) << 2;
   const negInf = f32x4.splat(-Infinity);
   const tops_p = w_p + 16, rows_p = w_p + 32;
-  for (let r: usize = 0; r < 4; r++) {
-    const row = start + (r << 8);
-    v128.store(rows_p + (r << 4), rowMax(row, row + span, negInf));
-  }
-  const top = tops4(v128.load(rows_p), v128.load(rows_p, 16), v128.load(rows_p, 32), v128.load(rows_p, 48));
+  rowTops(s_p, from, to, rows_p);
+  const top = largest4(rows_p);
   const old = v128.load(m_p), c = v128.load(c_p);
   const grown = f32x4.gt(f32x4.mul(f32x4.sub(top, old), c), f32x4.splat(TAU));
   const m = v128.bitselect(top, old, grown);
@@ -75,15 +72,7 @@ export function softmax_i16_4x64(
     const t = v128.load32_splat(tops_p + (r << 2)), k = v128.load32_splat(c_p + (r << 2));
     v128.store(rows_p + (r << 4), codeRow(start + (r << 8), codes + (r << 8), span, t, k, table_p));
   }
-  const sum = sums4(v128.load(rows_p), v128.load(rows_p, 16), v128.load(rows_p, 32), v128.load(rows_p, 48));
-  v128.store(l_p, f32x4.add(v128.load(l_p), f32x4.mul(sum, w)));
-}
-
-/** The largest lane of each; pmax(a, b) = a < b ? b : a skips NaN in b, which rowMax leaves none of. */
-function tops4(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.pmax(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.pmax(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.pmax(v128.shuffle<f64>(ab, cd, 0, 2), v128.shuffle<f64>(ab, cd, 1, 3));
+  v128.store(l_p, f32x4.add(v128.load(l_p), f32x4.mul(total4(rows_p), w)));
 }
 
 /**

@@ -5,14 +5,14 @@
 import { dropoutRow, dropoutThreshold } from "../dropout.ts";
 import type { Problem } from "../problem.ts";
 import { placeLse, type Placement, placeOut } from "../result.ts";
-import { sizeOf } from "../tensor.ts";
+import { type Resident, sizeOf, type View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 import { fillBlocks } from "./blocks.ts";
 import { allocate, type Element, FLOAT32, type ForwardOptions } from "./buffers.ts";
 import { halvings, tiny } from "./halvings.ts";
-import { Panels } from "./panel.ts";
+import { LARGE, Panels } from "./panel.ts";
 import { fillBounds, headsAlike, place, type Span } from "./rows.ts";
-import { copyRows, elementAt, inPlace, stageRows } from "./stage.ts";
+import { copyRows, elementAt, inPlace, SLICE, stageRows } from "./stage.ts";
 import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
 import { INDEX } from "./task.ts";
@@ -38,6 +38,7 @@ export interface Variant {
   readonly flags: number;
 }
 
+const NONE: readonly null[] = [];
 const EXACT: Variant = { element: FLOAT32, flags: 0 };
 
 export class ForwardCall extends Panels {
@@ -49,11 +50,14 @@ export class ForwardCall extends Panels {
   protected keeps: ((r: number, l: number) => boolean) | null = null;
   readonly #places: { out: Placement; lse: Placement };
   readonly #flags: number;
+  /** Where the results of all heads of a batch go, 0: they don't. */
+  #results: number | null = null;
   /** How often Q is halved as it is packed (halvings.ts). */
   #halved = 0;
-  /** Whether all heads see the same keys, and whose bounds are in memory. */
+  /** Whether all heads see the same keys, whose bounds are in memory, and what they span. */
   readonly #alike: boolean;
-  #bounded: { readonly key: string | null; readonly span: Span } | null = null;
+  #bounded = { b: -1, r0: 0, count: 0 };
+  #span: Span = { lo: 0, hi: 0, sink: 0 };
 
   /** `result`: where another call's results go too. */
   constructor(
@@ -84,37 +88,94 @@ export class ForwardCall extends Panels {
       (semantics.softcap === "after-alibi" ? task.CAP_LAST : 0) |
       (semantics.lseIncludesSink ? task.SINK_IN_LSE : 0);
     const { at, panel } = buffers;
-    // One plain literal, here and wherever a call passes: on Node 20 one of several spreads costs 15 µs and garbage.
-    this.write({
-      q_p: at.q,
-      k_p: panel.k,
-      v_p: panel.v,
-      bounds_p: at.bounds,
-      scratch_p: at.scratch,
-      m_p: at.m,
-      l_p: at.l,
-      o_p: at.o,
-      out_p: at.o,
-      // 6 ns a row.
-      lse_p: this.result.lse ? at.lse : 0,
-      D,
-      E,
-      strips: buffers.strips,
-      br: buffers.br,
-      softcap,
-      slope_p: alibiSlopes ? at.slope : 0,
-      bias_p: buffers.bias?.at ?? 0,
-      bias_step: buffers.bias?.rows.step ?? 0,
-      mask_p: buffers.mask?.at ?? 0,
-      mask_step: buffers.mask?.rows.step ?? 0,
-      sink_p: sink ? at.sink : 0,
-      blocks_p: blocks ? at.blocks : 0,
-      blocks_ld: buffers.keys / 64,
-      drop_p: dropout ? at.drop : 0,
-      threshold: dropout ? dropoutThreshold(dropout.p) : 0,
-      keep: keep(problem),
-    });
+    const words = this.#words, to = this.#word;
+    // Word by word: 0.1 µs where a record takes 0.6. What stays 0 is not used.
+    words.fill(0, to, to + (task.TASK_BYTES >> 2));
+    words[to + INDEX.q_p] = at.q;
+    words[to + INDEX.k_p] = panel.k;
+    words[to + INDEX.v_p] = panel.v;
+    words[to + INDEX.bounds_p] = at.bounds;
+    words[to + INDEX.scratch_p] = at.scratch;
+    words[to + INDEX.m_p] = at.m;
+    words[to + INDEX.l_p] = at.l;
+    words[to + INDEX.o_p] = words[to + INDEX.out_p] = at.o;
+    words[to + INDEX.D] = D;
+    words[to + INDEX.E] = E;
+    words[to + INDEX.strips] = buffers.strips;
+    words[to + INDEX.br] = buffers.br;
+    this.#floats[to + INDEX.softcap] = softcap;
+    this.#floats[to + INDEX.keep] = keep(problem);
+    // 6 ns a row.
+    if (this.result.lse) words[to + INDEX.lse_p] = at.lse;
+    if (alibiSlopes) words[to + INDEX.slope_p] = at.slope;
+    if (sink) words[to + INDEX.sink_p] = at.sink;
+    if (buffers.bias) {
+      words[to + INDEX.bias_p] = buffers.bias.at;
+      words[to + INDEX.bias_step] = buffers.bias.rows.step;
+    }
+    if (buffers.mask) {
+      words[to + INDEX.mask_p] = buffers.mask.at;
+      words[to + INDEX.mask_step] = buffers.mask.rows.step;
+    }
+    if (blocks) {
+      words[to + INDEX.blocks_p] = at.blocks;
+      words[to + INDEX.blocks_ld] = buffers.keys / 64;
+    }
+    if (dropout) {
+      words[to + INDEX.drop_p] = at.drop;
+      words[to + INDEX.threshold] = dropoutThreshold(dropout.p);
+    }
     this.#scale(0);
+  }
+
+  /**
+   * All heads of batch b in one call of the kernels, where nothing differs from head to head: 0.5 µs a head less. False
+   * if nothing was done.
+   */
+  attendHeads(b: number): boolean {
+    const { engine: { arena, kernels }, problem, buffers: { at }, k, v, result: { out, tiles } } = this;
+    const { G, H, N, E, group, queryLength, keyLength } = problem;
+    const results = this.#results ??= this.#small() ? arena.alloc(H * N * E * 4 + 32) : 0;
+    if (results === 0) return false;
+    const rows = queryLength[b] * group, keys = keyLength[b];
+    this.#bounds(b, 0, 0, rows);
+    this.#enter(b, 0, 0, rows, 0, keys);
+    const words = this.#words, to = this.#word;
+    words[to + INDEX.flags] = this.#flags | task.FIRST;
+    words[to + INDEX.poison_p] = words[to + INDEX.visited] = words[to + INDEX.masked] = 0;
+    words[to + INDEX.out_p] = results;
+    this.#floats[to + INDEX.unscale] = 1;
+    const first = (x: View) => inPlace(this.engine, x) + elementAt(x, b, 0, 0) * 4;
+    const bits = kernels.heads_f32(
+      at.task,
+      G,
+      first(this.q),
+      first(k),
+      first(v),
+      k.strides[1] * 4,
+      v.strides[1] * 4,
+      this.sign,
+    );
+    words[to + INDEX.out_p] = at.o;
+    if (bits >= LARGE) return false;
+    tiles.visited += words[to + INDEX.visited];
+    tiles.masked += words[to + INDEX.masked];
+    out.set(arena.floats.subarray(results >> 2, (results >> 2) + H * N * E), b * H * N * E);
+    return true;
+  }
+
+  #small(): boolean {
+    const { engine, problem, buffers, q, k, v, result } = this;
+    const { G, N, M, D, group, layout, bias, mask, blocks, alibiSlopes, sink, dropout } = problem;
+    return !(bias ?? mask ?? blocks ?? alibiSlopes ?? sink ?? dropout ?? result.lse ?? result.written) &&
+      this.plain && this.#alike && layout === "bhnd" && G > 0 && q.strides[1] === N * D &&
+      N * group <= buffers.rows && M <= buffers.keys && result.out.length <= SLICE &&
+      [q, k, v].every((x) => inPlace(engine, x) > 0 && (x.resident as Resident).length <= SLICE);
+  }
+
+  /** Whether Q, K and V go into the kernels as they are. */
+  protected get plain(): boolean {
+    return !tiny(this.problem.scale);
   }
 
   /** What is needed of (b, g) before anything of it is packed; in steps, if it is anything. */
@@ -135,7 +196,9 @@ export class ForwardCall extends Panels {
     const zero = Math.fround(size * LOG2E) === 0;
     this.sign = zero ? 0 : Math.sign(this.problem.scale);
     this.size = zero ? 1 : size;
-    this.write({ scale: this.size, c: this.#flags & task.SCORES ? LOG2E : this.size * LOG2E });
+    const floats = this.#floats, to = this.#word;
+    floats[to + INDEX.scale] = this.size;
+    floats[to + INDEX.c] = this.#flags & task.SCORES ? LOG2E : this.size * LOG2E;
   }
 
   /** The call that computes those rows of (b, g) that this one couldn't, into the same results. */
@@ -182,12 +245,13 @@ export class ForwardCall extends Panels {
 
   /** 25 to 50 ns a row: once for all heads, unless they see different keys. */
   #bounds(b: number, g: number, r0: number, count: number): Span {
-    const key = this.#alike ? `${b} ${r0} ${count}` : null;
-    if (key === null || this.#bounded?.key !== key) {
+    const last = this.#bounded;
+    if (!this.#alike || last.b !== b || last.r0 !== r0 || last.count !== count) {
       const bounds = this.#view(this.buffers.at.bounds, Math.ceil(count / 4) * 16);
-      this.#bounded = { key, span: fillBounds(bounds, this.problem, b, g, r0, count) };
+      this.#bounded = { b, r0, count };
+      this.#span = fillBounds(bounds, this.problem, b, g, r0, count);
     }
-    return this.#bounded.span;
+    return this.#span;
   }
 
   /** Rows r0 … of (b, g) against the loaded panel, whose first key is key0; `flags` on top of the call's own. */
@@ -283,10 +347,10 @@ export class ForwardCall extends Panels {
   #enter(b: number, g: number, r0: number, count: number, key0: number, keys: number): void {
     const { at, bias, mask } = this.buffers;
     const padded = Math.ceil(count / 4) * 4;
-    const bounds = this.#view(at.bounds, padded * 4);
-    for (const staged of [bias, mask]) {
+    for (const staged of bias || mask ? [bias, mask] : NONE) {
       if (!staged) continue;
       const pointers = this.#view(staged.at, padded);
+      const bounds = this.#view(at.bounds, padded * 4);
       staged.rows.fill(this.engine, this.problem, pointers, bounds, b, g, r0, count, key0, keys);
     }
     const { blocks } = this.problem;

@@ -132,8 +132,8 @@ class Decode {
     this.#part = M > SPLIT ? state() : this.#total;
     this.#task_p = arena.alloc(TASK_BYTES);
     this.#q_p = arena.alloc(padded * Math.ceil(D / 4) * 16);
-    this.#out_p = arena.alloc(rows * E * 4);
-    this.#spare_p = arena.alloc(rows * E * 4);
+    this.#out_p = arena.alloc(rows * strips * 32);
+    this.#spare_p = arena.alloc(rows * strips * 32);
     const bounds_p = arena.alloc(padded * 16);
     const scratch_p = arena.alloc(kernels.decode_scratch());
     this.#words = new Int32Array(arena.memory.buffer);

@@ -1,7 +1,9 @@
 /**
- * Exact forward, in float32 or as `problem.precision` says: streams a Problem through the fused kernel (assembly/ops/forward.ts) in O(1) linear memory.
+ * Exact forward, in float32 or as `problem.precision` says: streams a Problem through the fused kernel (assembly/ops/forward.ts)
+ * in O(1) linear memory.
  *
- *   for each batch b, key/value head g                 rows = the group's (head, query) pairs
+ *   for each batch b whose heads are small and alike:  all of them in one call of the kernels
+ *   for each other one, key/value head g               rows = the group's (head, query) pairs
  *     K and V fit one panel:   pack them once, then chunk after chunk of rows
  *     otherwise:               for each chunk of rows, panel after panel of the keys it may see
  *
@@ -48,6 +50,7 @@ export function* forwardSteps(
       : new QuantisedCall(engine, problem, all);
     const head = all.written === "scores" ? scoresOfHead : attendHead;
     for (let b = 0, before = 0; b < B; before += queryLength[b++]) {
+      if (call.attendHeads(b)) continue;
       for (let g = 0; g < G; g++) {
         for (const share of head(call, problem, b, g, all)) {
           yield (before + queryLength[b] * (g + share) / G) / total;

@@ -13,7 +13,7 @@ import { bring, elementAt, inPlace, stageRows } from "./stage.ts";
 
 /** Bits of float32 +∞ and of 2^88. */
 const INFINITE = 0x7f800000;
-const LARGE = (127 + 88) << 23;
+export const LARGE = (127 + 88) << 23;
 export const V_SCALE = 2 ** -40;
 
 export interface Panel {

@@ -162,6 +162,10 @@ export class QuantisedCall extends ForwardCall {
   }
 
   /** Means of K and V. */
+  protected override get plain(): boolean {
+    return false;
+  }
+
   override *enter(b: number, g: number): Steps<void> {
     const seen = seenKeys(this.problem, b, g);
     this.#bad.clear();

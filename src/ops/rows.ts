@@ -30,12 +30,17 @@ export function place(
 
 /** True if every row sees all keys of its batch. */
 function unbounded({ causal, chunk, left, right }: Problem): boolean {
-  return !causal && chunk === 0 && left.every((n) => n === OPEN) && right.every((n) => n === OPEN);
+  return !causal && chunk === 0 && allAre(left, OPEN) && allAre(right, OPEN);
 }
 
 /** True if what a row sees depends on its query alone. */
 export function headsAlike({ left, right, sinkTokens }: Problem): boolean {
-  return [left, right, sinkTokens].every((values) => values.every((n) => n === values[0]));
+  return allAre(left, left[0]) && allAre(right, right[0]) && allAre(sinkTokens, sinkTokens[0]);
+}
+
+function allAre(values: Int32Array, n: number): boolean {
+  for (let x = 0; x < values.length; x++) if (values[x] !== n) return false;
+  return true;
 }
 
 /** Fills 4 int32 a row (lo, hi, sink, pos) for rows r0 … r0 + count, repeats the last up to a multiple of 4. */

@@ -7,7 +7,7 @@ import type { Engine } from "../wasm/load.ts";
 import { elementReader, elements, type View } from "../tensor.ts";
 
 /** Floats a slice should hold: 64 KiB, so that what was staged is still in L2 when it is packed. */
-const SLICE = 16384;
+export const SLICE = 16384;
 
 export interface Stage {
   /** Where the staged rows start; ld = width. */

@@ -12,6 +12,17 @@ export interface KernelExports extends TileExports, IntegerExports, ModelExports
   forward_i16(task_p: number): void;
   /** States of a chunk → out and lse. */
   finish_f32(task_p: number): void;
+  /** Packing, forward and finish of the heads of a batch; returns the bits of V's largest. */
+  heads_f32(
+    task_p: number,
+    heads: number,
+    q_p: number,
+    k_p: number,
+    v_p: number,
+    k_head: number,
+    v_head: number,
+    mul: number,
+  ): number;
   /** After that, or without states: weights or scores of a chunk × panel, rows `ld` bytes apart. */
   weights_f32(task_p: number, dst_p: number, ld: number, exponents: number): void;
 }
@@ -186,7 +197,7 @@ export type PvCodes = (
   ldO: number,
 ) => void;
 
-/** S[4, 8·strips] = Q·Kᵀ; ldS in bytes. */
+/** S[4, 8·strips] = Q·Kᵀ; ldS in bytes; at top_p the largest of each row, lane by lane. */
 export type QkTile = (
   q_p: number,
   k_p: number,
@@ -194,6 +205,7 @@ export type QkTile = (
   strips: number,
   s_p: number,
   ldS: number,
+  top_p: number,
 ) => void;
 
 /** O[4, 8·strips] += P·V; rows of P are 256 bytes apart, ldO in bytes. */
@@ -268,7 +280,8 @@ export type SoftmaxKernel = (x_p: number, groups: number, n: number, log: number
 
 /** y[i] = f(a[i], b[i]). */
 export type PairKernel = (a_p: number, b_p: number, y_p: number, count: number) => void;
-/** S → P in place for keys from ≤ j < to, states m, l, O updated; rows of S are 256 bytes apart. */
+
+/** S → P in place for keys from ≤ j < to, states m, l, O updated; rows of S are 256 bytes apart. top_p: 336 bytes. */
 export type SoftmaxTile = (
   s_p: number,
   from: number,
@@ -278,6 +291,7 @@ export type SoftmaxTile = (
   l_p: number,
   o_p: number,
   strips: number,
+  top_p: number,
 ) => void;
 
 /** Dropout of keys from ≤ j < to of a row of P, the tile's first being j0. */

@@ -150,13 +150,18 @@ export function check(problem: Problem, { out, lse }: ForwardResult): number {
   return worst;
 }
 
+/** With lse, and once more without it, which small calls do on a path of their own: O must be the same. */
 export function run(
   tensors: Tensors,
   options: AttentionOptions = {},
   forwardOptions: ForwardOptions = {},
 ): { problem: Problem; result: ForwardResult } {
   const problem = createProblem(...tensors, { lse: true, ...options });
-  return { problem, result: forward(engine, problem, forwardOptions) };
+  const result = forward(engine, problem, forwardOptions);
+  const alone = forward(engine, createProblem(...tensors, { ...options, lse: false }), forwardOptions);
+  expectSame(alone.out, result.out);
+  expect(alone.tiles).toEqual(result.tiles);
+  return { problem, result };
 }
 
 export function verify(
