@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from "../src/dtype.ts";
 import { decode, decode_p, type DecodeOptions, type DecodeShape, SPLIT } from "../src/ops/decode.ts";
-import { FIRST, PLAIN, SCORES, SINK_IN_LSE, TASK_BYTES, writeTask } from "../src/ops/task.ts";
+import { FIRST, INDEX, SCORES, SINK_IN_LSE, TASK_BYTES } from "../src/ops/task.ts";
 import type { AttentionOptions } from "../src/options.ts";
 import { attention } from "../src/reference/attention.ts";
 import { exp, log } from "../src/reference/math.ts";
@@ -386,9 +386,8 @@ describe("decode_f32", () => {
     const packed_p = arena.alloc(4 * 2 * 16);
     kernels.pack_q_rows_f32(put(q), packed_p, R, 1, D, D, D, 1);
     const [m_p, l_p, lse_p, scratch_p] = [16, 16, 16, kernels.decode_scratch()].map((n) => arena.alloc(n));
-    const o_p = arena.alloc(4 * 32), out_p = arena.alloc(4 * D * 4), task_p = arena.alloc(TASK_BYTES);
+    const o_p = arena.alloc(4 * 32), out_p = arena.alloc(4 * 32), task_p = arena.alloc(TASK_BYTES);
     const fields = {
-      ...PLAIN,
       ...{
         q_p: packed_p,
         k_p: put(k),
@@ -400,7 +399,6 @@ describe("decode_f32", () => {
         out_p,
         lse_p,
         scratch_p,
-        unscale: 1,
       },
       ...{ bounds_p: put(Int32Array.from(rows.flatMap(() => more.bounds ?? [0, M, 0, M - 1]))) },
       ...{
@@ -411,10 +409,8 @@ describe("decode_f32", () => {
         key0: 0,
         keys: M,
         flags: FIRST | SCORES | SINK_IN_LSE,
-        c: 1.4426950408889634,
-        scale: 0.5,
       },
-      ...{ softcap: 0, slope_p: more.slopes ? put(Float32Array.from(rows, (r) => more.slopes![r])) : 0 },
+      ...{ slope_p: more.slopes ? put(Float32Array.from(rows, (r) => more.slopes![r])) : 0 },
       ...{ bias_p: more.bias ? perRow(more.bias) : 0, bias_step: 1 },
       ...{
         mask_p: more.mask ? perRow(more.mask) : 0,
@@ -423,7 +419,13 @@ describe("decode_f32", () => {
       },
     };
     // All allocated: views may be made.
-    writeTask(new Int32Array(arena.memory.buffer), new Float32Array(arena.memory.buffer), task_p, fields);
+    arena.i32(task_p, TASK_BYTES / 4).fill(0);
+    for (const [name, x] of Object.entries(fields)) {
+      arena.i32(task_p, TASK_BYTES / 4)[INDEX[name as keyof typeof fields]] = x;
+    }
+    for (const [name, x] of Object.entries({ c: 1.4426950408889634, scale: 0.5, unscale: 1, keep: 1 })) {
+      arena.f32(task_p, TASK_BYTES / 4)[INDEX[name as "c"]] = x;
+    }
     kernels.decode_f32(task_p, D, D, 0);
     kernels.finish_f32(task_p);
     const result = { out: arena.f32(out_p, R * D).slice(), lse: arena.f32(lse_p, R).slice() };

@@ -1,6 +1,6 @@
 /**
  * One call of forward_f32: a chunk of packed query rows against a panel of packed keys. The record lies in linear
- * memory; src/ops/task.ts writes it field by field in this order, 4 bytes each. Pointers end in _p and are in bytes.
+ * memory; src/ops/task.ts numbers its words in this order, 4 bytes each. Pointers end in _p and are in bytes.
  *
  * Rows are (head, query) pairs of one key/value head: what belongs to a head arrives per row. Arrays "per row" have
  * `rows` entries rounded up to 4, those that pad repeat the last row.

@@ -12,7 +12,7 @@ import { allocate, type Element, FLOAT32, type ForwardOptions } from "./buffers.
 import { halvings, tiny } from "./halvings.ts";
 import { LARGE, Panels } from "./panel.ts";
 import { fillBounds, headsAlike, place, type Span } from "./rows.ts";
-import { copyRows, elementAt, inPlace, SLICE, stageRows } from "./stage.ts";
+import { copyRows, elementAt, inPlace, SMALL, stageRows } from "./stage.ts";
 import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
 import { INDEX } from "./task.ts";
@@ -38,6 +38,8 @@ export interface Variant {
   readonly flags: number;
 }
 
+/** Rows × keys of a batch that is done at once: at most 5 ms. */
+const PAIRS = 2 ** 20;
 const NONE: readonly null[] = [];
 const EXACT: Variant = { element: FLOAT32, flags: 0 };
 
@@ -166,11 +168,11 @@ export class ForwardCall extends Panels {
 
   #small(): boolean {
     const { engine, problem, buffers, q, k, v, result } = this;
-    const { G, N, M, D, group, layout, bias, mask, blocks, alibiSlopes, sink, dropout } = problem;
+    const { G, H, N, M, D, group, layout, bias, mask, blocks, alibiSlopes, sink, dropout } = problem;
     return !(bias ?? mask ?? blocks ?? alibiSlopes ?? sink ?? dropout ?? result.lse ?? result.written) &&
       this.plain && this.#alike && layout === "bhnd" && G > 0 && q.strides[1] === N * D &&
-      N * group <= buffers.rows && M <= buffers.keys && result.out.length <= SLICE &&
-      [q, k, v].every((x) => inPlace(engine, x) > 0 && (x.resident as Resident).length <= SLICE);
+      H * N * M <= PAIRS && N * group <= buffers.rows && M <= buffers.keys && result.out.length <= SMALL &&
+      [q, k, v].every((x) => inPlace(engine, x) > 0 && (x.resident as Resident).length <= SMALL);
   }
 
   /** Whether Q, K and V go into the kernels as they are. */
@@ -319,7 +321,7 @@ export class ForwardCall extends Panels {
     const { at } = this.buffers;
     const ld = this.buffers.keys * 4;
     this.#enter(b, g, r0, count, key0, keys);
-    this.write({ flags: this.#flags });
+    this.#words[this.#word + INDEX.flags] = this.#flags;
     this.engine.kernels.weights_f32(at.task, at.written, ld, weights ? 1 : 0);
     const target = this.result.written as Float32Array;
     for (let x = 0; x < count; x++) {
@@ -382,10 +384,6 @@ export class ForwardCall extends Panels {
 
   #view(pointer: number, length: number): Int32Array {
     return this.#words.subarray(pointer >> 2, (pointer >> 2) + length);
-  }
-
-  protected write(fields: Parameters<typeof task.writeTask>[3]): void {
-    task.writeTask(this.#words, this.#floats, this.buffers.at.task, fields);
   }
 }
 

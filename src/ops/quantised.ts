@@ -26,6 +26,7 @@ import type { Span } from "./rows.ts";
 import { seenKeys } from "./seen.ts";
 import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
+import { INDEX } from "./task.ts";
 
 const LOG2E = 1.4426950408889634;
 /** Elements of K or V that a step looks through, ≈ 5 ms. */
@@ -140,25 +141,24 @@ export class QuantisedCall extends ForwardCall {
     const shift = Math.ceil(Math.log2(p));
     kernels.exp2_table(table, p / 2 ** shift, shift);
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
-    this.write({
-      k_unit_p: own.kUnit,
-      v_unit_p: own.vUnit,
-      unit_p: own.unit,
-      shift_p: own.shift,
-      c_p: own.c,
-      mean_p: recipe.smoothV && !plain ? own.meanV : 0,
-      q_sum_p: own.qSum,
-      table_p: table,
-      top: p,
-      // Tiles are unpacked for each block of rows: 4, as planned where they stay in L1, are too few (407 → 258 ms).
-      br: options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0),
-      k_tile_p: codes,
-      v_tile_p: tile,
-      v_unit_step: step ?? 0,
-      // Units and shifts are in natural units as they are.
-      scale: 1,
-    });
-    if (floats) this.write({ c: LOG2E });
+    const { words } = arena, to = this.buffers.at.task >> 2;
+    words[to + INDEX.k_unit_p] = own.kUnit;
+    words[to + INDEX.v_unit_p] = own.vUnit;
+    words[to + INDEX.unit_p] = own.unit;
+    words[to + INDEX.shift_p] = own.shift;
+    words[to + INDEX.c_p] = own.c;
+    words[to + INDEX.mean_p] = recipe.smoothV && !plain ? own.meanV : 0;
+    words[to + INDEX.q_sum_p] = own.qSum;
+    words[to + INDEX.table_p] = table;
+    // Tiles are unpacked for each block of rows: 4, as planned where they stay in L1, are too few (407 → 258 ms).
+    words[to + INDEX.br] = options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0);
+    words[to + INDEX.k_tile_p] = codes;
+    words[to + INDEX.v_tile_p] = tile;
+    words[to + INDEX.v_unit_step] = step ?? 0;
+    arena.floats[to + INDEX.top] = p;
+    // Units and shifts are in natural units as they are.
+    arena.floats[to + INDEX.scale] = 1;
+    if (floats) arena.floats[to + INDEX.c] = LOG2E;
   }
 
   /** Means of K and V. */

@@ -9,7 +9,7 @@
 import type { Engine } from "../wasm/load.ts";
 import { SCRATCH } from "./buffers.ts";
 import { valueScale } from "./panel.ts";
-import * as task from "./task.ts";
+import { FIRST, INDEX, TASK_BYTES } from "./task.ts";
 
 /** Bytes a packed panel of K and V may take: it should stay in L2. */
 const PANEL = 1.5 * 2 ** 20;
@@ -68,7 +68,7 @@ function allocate({ arena }: Engine, { N, M, H, G, D }: ResidentAttention): Buff
     keys,
     strips,
     rows,
-    task: arena.alloc(task.TASK_BYTES),
+    task: arena.alloc(TASK_BYTES),
     scratch: arena.alloc(SCRATCH),
     bounds: arena.alloc(rows * 16),
     k: arena.alloc(keys * D * 4),
@@ -95,38 +95,37 @@ function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g:
   const group = H / G;
   const words = new Int32Array(arena.memory.buffer);
   const floats = new Float32Array(arena.memory.buffer);
-  const write = (fields: Parameters<typeof task.writeTask>[3]) =>
-    task.writeTask(words, floats, buffers.task, fields);
-
   const k_p = at.k_p + g * D * 4;
   const v_p = at.v_p + g * D * 4;
   const row = G * D * 4;
   const bits = kernels.max_bits_f32(v_p, G * D, M, D);
   const scale = valueScale(bits);
-  write({
-    ...task.PLAIN,
-    k_p: buffers.k,
-    v_p: buffers.v,
-    bounds_p: buffers.bounds,
-    scratch_p: buffers.scratch,
-    rows: N,
-    D,
-    E: D,
-    strips,
-    c: LOG2E / Math.sqrt(D),
-    scale: 1 / Math.sqrt(D),
-    unscale: 1 / scale,
-  });
-  /** The fields that belong to head h of the group. */
-  const head = (h: number) => ({
-    q_p: buffers.q + h * rows * D * 4,
-    m_p: buffers.m + h * rows * 4,
-    l_p: buffers.l + h * rows * 4,
-    o_p: buffers.o + h * rows * strips * 32,
-  });
+  const to = buffers.task >> 2;
+  words.fill(0, to, to + (TASK_BYTES >> 2));
+  words[to + INDEX.k_p] = buffers.k;
+  words[to + INDEX.v_p] = buffers.v;
+  words[to + INDEX.bounds_p] = buffers.bounds;
+  words[to + INDEX.scratch_p] = buffers.scratch;
+  words[to + INDEX.rows] = N;
+  words[to + INDEX.D] = words[to + INDEX.E] = D;
+  words[to + INDEX.strips] = strips;
+  words[to + INDEX.br] = 64;
+  floats[to + INDEX.scale] = 1 / Math.sqrt(D);
+  floats[to + INDEX.c] = LOG2E / Math.sqrt(D);
+  floats[to + INDEX.unscale] = 1 / scale;
+  floats[to + INDEX.keep] = 1;
+  const query = (h: number) => buffers.q + h * rows * D * 4;
+  const result = (h: number) => buffers.o + h * rows * strips * 32;
+  /** The task is about head h of the group. */
+  const point = (h: number) => {
+    words[to + INDEX.q_p] = query(h);
+    words[to + INDEX.m_p] = buffers.m + h * rows * 4;
+    words[to + INDEX.l_p] = buffers.l + h * rows * 4;
+    words[to + INDEX.o_p] = words[to + INDEX.out_p] = result(h);
+  };
 
   for (let h = 0; h < group; h++) {
-    kernels.pack_q_f32(at.q_p + (g * group + h) * D * 4, H * D, N, D, head(h).q_p, 1);
+    kernels.pack_q_f32(at.q_p + (g * group + h) * D * 4, H * D, N, D, query(h), 1);
   }
   for (let key0 = 0; key0 < M; key0 += keys) {
     const count = Math.min(keys, M - key0);
@@ -135,15 +134,18 @@ function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g:
     if (bits >= INFINITE) markTiles(engine, v_p + key0 * row, G * D, count, D, buffers.poison);
     const poison_p = bits >= INFINITE ? buffers.poison : 0;
     for (let h = 0; h < group; h++) {
-      write({ ...head(h), key0, keys: count, poison_p, flags: key0 === 0 ? task.FIRST : 0 });
+      point(h);
+      words[to + INDEX.key0] = key0;
+      words[to + INDEX.keys] = count;
+      words[to + INDEX.poison_p] = poison_p;
+      words[to + INDEX.flags] = key0 === 0 ? FIRST : 0;
       kernels.forward_f32(buffers.task);
     }
   }
   for (let h = 0; h < group; h++) {
-    const { o_p } = head(h);
-    write({ ...head(h), out_p: o_p });
+    point(h);
     kernels.finish_f32(buffers.task);
-    kernels.scatter_rows_f32(o_p, at.out_p + (g * group + h) * D * 4, 1, N, 0, H * D, D);
+    kernels.scatter_rows_f32(result(h), at.out_p + (g * group + h) * D * 4, 1, N, 0, H * D, D);
   }
 }
 

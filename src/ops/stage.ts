@@ -7,7 +7,9 @@ import type { Engine } from "../wasm/load.ts";
 import { elementReader, elements, type View } from "../tensor.ts";
 
 /** Floats a slice should hold: 64 KiB, so that what was staged is still in L2 when it is packed. */
-export const SLICE = 16384;
+const SLICE = 16384;
+/** Elements of a tensor that is brought into linear memory as it is, 128 KiB. */
+export const SMALL = 2 * SLICE;
 
 export interface Stage {
   /** Where the staged rows start; ld = width. */
@@ -48,7 +50,7 @@ export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: 
 export function bring({ arena }: Engine, source: View): View {
   const { data, dtype, resident } = source;
   const { length } = data;
-  if (resident || length > SLICE || dtype !== "float32") return source;
+  if (resident || length > SMALL || dtype !== "float32") return source;
   const at = arena.alloc(length * 4);
   arena.floats.set(data as Float32Array, at >> 2);
   return { ...source, resident: { memory: arena.memory, at, length, elements: () => data } };
