@@ -54,8 +54,10 @@ export function forward_f32(t: Task): void {
 }
 
 export function reset(t: Task, rows: i32): void {
-  for (let r: i32 = 0; r < rows; r++) store<f32>(t.m_p + ((<usize> r) << 2), -Infinity);
-  memory.fill(t.l_p, 0, (<usize> rows) << 2);
+  for (let r: usize = 0; r < (<usize> rows) << 2; r += 16) {
+    v128.store(t.m_p + r, f32x4.splat(-Infinity));
+    v128.store(t.l_p + r, i32x4.splat(0));
+  }
   memory.fill(t.o_p, 0, ((<usize> rows) * (<usize> t.strips)) << 5);
 }
 
@@ -86,18 +88,27 @@ function block(t: Task, r0: i32, rows: i32): void {
 
 export function spanOf(t: Task, row: i32, at: i32): Strip {
   const s = changetype<Strip>(t.scratch_p + STRIPS + (<usize> (at >> 2)) * STRIP_BYTES);
-  s.lo = i32.MAX_VALUE;
-  s.hi = 0;
-  s.loAll = 0;
-  s.hiAll = i32.MAX_VALUE;
-  s.sink = 0;
   let bounds = t.bounds_p + ((<usize> row) << 4);
+  const a = v128.load(bounds),
+    b = v128.load(bounds, 16),
+    c = v128.load(bounds, 32),
+    d = v128.load(bounds, 48);
+  const least = i32x4.min_s(i32x4.min_s(a, b), i32x4.min_s(c, d));
+  const most = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
+  const loAll = i32x4.extract_lane(most, 0), hiAll = i32x4.extract_lane(least, 1);
+  s.lo = i32x4.extract_lane(least, 0);
+  s.hi = i32x4.extract_lane(most, 1);
+  s.loAll = loAll;
+  s.hiAll = hiAll;
+  s.sink = i32x4.extract_lane(most, 2);
+  if (loAll < hiAll && s.sink <= hiAll) return s;
+  // Not all of them see a key, or all of the sink tokens.
+  s.lo = i32.MAX_VALUE;
+  s.hi = s.sink = 0;
   for (let r: i32 = 0; r < 4; r++, bounds += 16) {
     const lo = load<i32>(bounds), hi = load<i32>(bounds, 4), sink = load<i32>(bounds, 8);
     if (lo < hi) s.lo = min(s.lo, lo);
-    s.loAll = max(s.loAll, lo);
     s.hi = max(s.hi, lo < hi ? hi : min(sink, hi));
-    s.hiAll = min(s.hiAll, hi);
     s.sink = max(s.sink, min(sink, hi));
   }
   return s;

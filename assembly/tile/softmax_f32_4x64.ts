@@ -44,7 +44,8 @@ export function softmax_f32_4x64(
   const grown = f32x4.gt(f32x4.mul(f32x4.sub(top, old), cc), f32x4.splat(TAU));
   const m = v128.bitselect(top, old, grown);
   v128.store(m_p, m);
-  if (v128.any_true(grown)) {
+  // Before a row's first key there is nothing to rescale.
+  if (v128.any_true(v128.and(grown, f32x4.ne(old, f32x4.splat(-Infinity))))) {
     v128.store(top_p, old);
     for (let r: usize = 0; r < 16; r += 4, o_p += (<usize> strips) << 5) {
       rescale(load<f32>(top_p + r), load<f32>(m_p + r), c, l_p + r, o_p, strips);
