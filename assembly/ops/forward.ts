@@ -240,8 +240,8 @@ function poisonedValues(scratch: usize, v_p: usize, from: i32, keys: i32, strips
 }
 
 /**
- * States → results: out [rows][E] (out_p may be o_p; a padded row's length of room behind it), lse [rows]. The sink is a logit that only the denominator
- * sees. A row without keys gives O = 0 and lse = −∞, or the sink.
+ * States → results: out [rows][E] (out_p may be o_p), with 28 bytes behind it that are overwritten, and lse [rows]. The
+ * sink is a logit that only the denominator sees. A row without keys gives O = 0 and lse = −∞, or the sink.
  */
 export function finish_f32(t: Task): void {
   const ldO = (<usize> t.strips) << 5;
