@@ -10,7 +10,9 @@
 export { relaxed } from "./math/madd";
 export { convert_bf16_f32, convert_f16_f32 } from "./ops/convert";
 export { softmax_f32 } from "./ops/softmax";
-export { finish_f32, forward_f32, heads_f32 } from "./ops/forward";
+export { finish_f32 } from "./ops/finish";
+export { forward_f32 } from "./ops/forward";
+export { heads_f32 } from "./ops/heads";
 export { weights_f32 } from "./ops/weights";
 export { drop_f32_64 } from "./tile/drop_f32_64";
 export { max_bits_f32, pack_k_f32, pack_q_f32, pack_v_f32 } from "./tile/pack";

@@ -4,7 +4,7 @@
  *   for each block of Br rows                      O, m, l of the block stay in L1
  *     for each tile of 64 keys that some row of the block may see           FlashAttention-2, algorithm 1
  *       for each strip of 4 rows:   S = Q·Kᵀ → (scores) → (masks) → online softmax → O += P·V
- *   finish_f32: O / l, lse = m + ln l
+ *   finish_f32 (finish.ts): O / l, lse = m + ln l
  *
  * Tiles are cut from key 0 in steps of 64 and every row's arithmetic depends on that row alone: Br, the chunk, the
  * panel and the neighbours in a strip change no bits. A tile that all four rows see whole is never masked, one that
@@ -12,9 +12,6 @@
  *
  * 2·(D + E) flops for each (row, key) from 4·(D + E)/Br bytes of K and V out of L2.
  */
-import { exp2, LOG2E } from "../math/exp2";
-import { ln } from "../math/ln";
-import { pack_k_f32, pack_q_f32, pack_v_f32 } from "../tile/pack";
 import { pv_f32_4x8, pv_f32_4x8_scalar } from "../tile/pv_f32_4x8";
 import { qk_f32_4x8, qk_f32_4x8_scalar } from "../tile/qk_f32_4x8";
 import { drop_f32_64, drop_f32_64_scalar } from "../tile/drop_f32_64";
@@ -22,8 +19,8 @@ import { score_f32_64 } from "../tile/score_f32_64";
 import { rowTops } from "../tile/row_max";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
 import { softmax_f32_4x64, softmax_f32_4x64_scalar, WORK } from "../tile/softmax_f32_4x64";
-import { addMean, openValues, scores_i16, values_i16 } from "./quantised";
-import { FIRST, NATURAL, PLAIN_PV, QUANTISED, SCORES, SINK_IN_LSE, Task, TILE_V, twins } from "./task";
+import { openValues, scores_i16, values_i16 } from "./quantised";
+import { FIRST, PLAIN_PV, QUANTISED, SCORES, Task, TILE_V, twins } from "./task";
 
 /** Scratch: S [4][64] floats, one flag a key (1 = masked), one bit a key (1 = seen), the softmax's, the strips' bounds. */
 const FLAGS: usize = 1024;
@@ -237,104 +234,4 @@ function poisonedValues(scratch: usize, v_p: usize, from: i32, keys: i32, strips
       v128.store(o_p, b, 16);
     }
   }
-}
-
-/**
- * States → results: out [rows][E] (out_p may be o_p), with 28 bytes behind it that are overwritten, and lse [rows]. The
- * sink is a logit that only the denominator sees. A row without keys gives O = 0 and lse = −∞, or the sink.
- */
-export function finish_f32(t: Task): void {
-  const ldO = (<usize> t.strips) << 5;
-  const E = <usize> t.E;
-  const quantised = (t.flags & QUANTISED) != 0;
-  // lse in natural units: c·S·ln 2 is scale·S, and S itself after the scores pass.
-  let unit = t.flags & NATURAL ? 1 : <f64> t.scale, shift: f64 = 0;
-  for (let r: usize = 0; r < <usize> t.rows; r++) {
-    const codes = load<f32>(t.l_p + (r << 2));
-    const l = quantised ? codes / t.top : codes;
-    if (quantised && !(t.flags & NATURAL)) {
-      unit = <f64> load<f32>(t.unit_p + (r << 2));
-      shift = <f64> load<f32>(t.shift_p + (r << 2));
-    }
-    const m = load<f32>(t.m_p + (r << 2));
-    const top = m == -Infinity ? -Infinity : <f64> m * unit + shift;
-    // What lse is the logarithm of is total·e^base.
-    let w: f32 = 1, total = l, base = top, counted = l;
-    if (t.sink_p) {
-      const sink = <f64> load<f32>(t.sink_p + (r << 2));
-      if (sink > top) {
-        const x = (top - sink) * LOG2E;
-        // Near the end in two steps: m may lag 2^8 behind, and keys would be cut off that much earlier.
-        w = x > -100 ? exp2(<f32> x) : <f32> (<f64> exp2(<f32> (x + 64)) * 5.421010862427522e-20); // 2^-64
-        total = l * w + <f32> 1;
-        if (t.flags & SINK_IN_LSE) base = sink, counted = total;
-      } else if (sink > -Infinity) {
-        total = l + exp2(<f32> ((sink - top) * LOG2E));
-        if (t.flags & SINK_IN_LSE) counted = total;
-      }
-    }
-    if (t.lse_p) store<f32>(t.lse_p + (r << 2), <f32> logSum(base, counted));
-    const o = t.o_p + r * ldO;
-    const out = t.out_p + r * (E << 2);
-    if (total == 0) {
-      memory.fill(out, 0, E << 2);
-      continue;
-    }
-    // What weights_f32 multiplies with.
-    store<f32>(t.l_p + (r << 2), w / total * t.keep);
-    if (quantised && t.mean_p) addMean(o, t.mean_p, <usize> t.strips, codes);
-    divideRow(o, out, t.strips, w, total, t.unscale);
-  }
-}
-
-/** base + ln l; without a key −∞, unless what was hidden is NaN. */
-function logSum(base: f64, l: f32): f64 {
-  if (base == -Infinity) return l == 0 ? base : NaN;
-  return base + ln(l);
-}
-
-/**
- * out = o·w/l·unscale, in whole strips: what they write behind the row's E columns is where the next row goes, and behind
- * the last there has to be room. out may be o, packed tighter.
- */
-function divideRow(o: usize, out: usize, strips: i32, w: f32, l: f32, unscale: f32): void {
-  const ww = f32x4.splat(w), ll = f32x4.splat(l), uu = f32x4.splat(unscale);
-  for (; strips > 0; strips--) {
-    const a = v128.load(o), b = v128.load(o, 16);
-    v128.store(out, f32x4.mul(f32x4.div(f32x4.mul(a, ww), ll), uu));
-    v128.store(out, f32x4.mul(f32x4.div(f32x4.mul(b, ww), ll), uu), 16);
-    o += 32;
-    out += 32;
-  }
-}
-
-/**
- * All heads of a batch, whose K and V fit the panel and whose rows the chunk: what JavaScript otherwise asks for call by
- * call, 0.5 µs a head. The rows of Q, K and V follow one another, so do Q's heads and out's; K's and V's are k_head and
- * v_head bytes apart. heads ≥ 1. Returns the largest bits of V, as pack_v_f32: from 2^88 on the results are no good.
- */
-export function heads_f32(
-  t: Task,
-  heads: i32,
-  q_p: usize,
-  k_p: usize,
-  v_p: usize,
-  k_head: usize,
-  v_head: usize,
-  mul: f32,
-): i32 {
-  const D = t.D, E = t.E, rows = t.rows, keys = t.keys;
-  let bits: i32 = 0;
-  do {
-    pack_q_f32(q_p, D, rows, D, t.q_p, mul);
-    pack_k_f32(k_p, D, keys, D, t.k_p);
-    bits = max(bits, pack_v_f32(v_p, E, keys, E, t.v_p, 0, 1));
-    forward_f32(t);
-    finish_f32(t);
-    q_p += (<usize> (rows * D)) << 2;
-    k_p += k_head;
-    v_p += v_head;
-    t.out_p += (<usize> (rows * E)) << 2;
-  } while (--heads);
-  return bits;
 }

@@ -18,8 +18,7 @@
  * each; o_p: rows of 8·strips floats.
  */
 import { largest4, total4 } from "./row_max";
-import { exp2, EXP2_TABLE } from "../math/exp2";
-import { madd } from "../math/madd";
+import { exp2, EXP2_TABLE, poly4, rest4, scale4, whole4 } from "../math/exp2";
 
 /** Growth of the maximum, in powers of 2, that a row puts up with before it is rescaled. */
 export const TAU: f32 = 8;
@@ -72,12 +71,12 @@ export function expRow(s: usize, span: usize, m: v128, c: v128, z_p: usize): v12
   do {
     const t0 = f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(s), m), c), k0);
     const t1 = f32x4.pmax(f32x4.mul(f32x4.sub(v128.load(s, 16), m), c), k0);
-    const z0 = f32x4.add(t0, k1);
-    const z1 = f32x4.add(t1, k1);
-    v128.store(s, f32x4.sub(t0, f32x4.sub(z0, k1)));
-    v128.store(s, f32x4.sub(t1, f32x4.sub(z1, k1)), 16);
-    v128.store(z, i32x4.shl(z0, 23));
-    v128.store(z, i32x4.shl(z1, 23), 16);
+    const z0 = whole4(t0, k1);
+    const z1 = whole4(t1, k1);
+    v128.store(s, rest4(t0, z0, k1));
+    v128.store(s, rest4(t1, z1, k1), 16);
+    v128.store(z, scale4(z0));
+    v128.store(z, scale4(z1), 16);
     s += 32;
     z += 32;
   } while (s < end);
@@ -90,9 +89,8 @@ export function expRow(s: usize, span: usize, m: v128, c: v128, z_p: usize): v12
   s = first;
   z = z_p;
   do {
-    const f0 = v128.load(s), f1 = v128.load(s, 16);
-    const p0 = madd(f0, madd(f0, madd(f0, madd(f0, madd(f0, k2, k3), k4), k5), k6), k7);
-    const p1 = madd(f1, madd(f1, madd(f1, madd(f1, madd(f1, k2, k3), k4), k5), k6), k7);
+    const p0 = poly4(v128.load(s), k2, k3, k4, k5, k6, k7);
+    const p1 = poly4(v128.load(s, 16), k2, k3, k4, k5, k6, k7);
     v128.store(s, f32x4.mul(p0, v128.load(z)));
     v128.store(s, f32x4.mul(p1, v128.load(z, 16)), 16);
     s += 32;

@@ -17,7 +17,7 @@ import { TASK_BYTES } from "./task.ts";
 const STEP = 2 ** 28;
 /** Rows and keys where scores or weights are written out: 512 KiB. */
 const WRITTEN = { rows: 256, keys: 512 };
-/** Scratch of the kernel: S, flags, bits, the softmax's, bounds of the 64 strips of the tallest block (assembly/ops/forward.ts). */
+/** Scratch of assembly/ops/forward.ts: S, flags, bits, the softmax's, bounds of the 64 strips of the tallest block. */
 export const SCRATCH = 1024 + 256 + 32 + 336 + 64 * 28;
 
 export interface ForwardOptions extends Partial<Tiles> {

@@ -1,6 +1,6 @@
 /**
- * Exact forward, in float32 or as `problem.precision` says: streams a Problem through the fused kernel (assembly/ops/forward.ts)
- * in O(1) linear memory.
+ * Exact forward, in float32 or as `problem.precision` says: streams a Problem through the fused kernel
+ * (assembly/ops/forward.ts) in O(1) linear memory.
  *
  *   for each batch b whose heads are small and alike:  all of them in one call of the kernels
  *   for each other one, key/value head g               rows = the group's (head, query) pairs

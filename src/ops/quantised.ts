@@ -161,11 +161,11 @@ export class QuantisedCall extends ForwardCall {
     if (floats) arena.floats[to + INDEX.c] = LOG2E;
   }
 
-  /** Means of K and V. */
-  protected override get plain(): boolean {
+  protected override get verbatim(): boolean {
     return false;
   }
 
+  /** Means of K and V. */
   override *enter(b: number, g: number): Steps<void> {
     const seen = seenKeys(this.problem, b, g);
     this.#bad.clear();

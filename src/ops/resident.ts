@@ -95,6 +95,7 @@ function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g:
   const group = H / G;
   const words = new Int32Array(arena.memory.buffer);
   const floats = new Float32Array(arena.memory.buffer);
+
   const k_p = at.k_p + g * D * 4;
   const v_p = at.v_p + g * D * 4;
   const row = G * D * 4;

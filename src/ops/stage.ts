@@ -46,11 +46,11 @@ export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: 
   return strides[2] === width && (width === 1 || strides[3] === 1) ? resident.at : 0;
 }
 
-/** A small tensor in linear memory, with one copy in place of one a head; what is large stays where it is. */
+/** A small tensor in linear memory, with one copy in place of one a head; what is large stays, or all if memory is short. */
 export function bring({ arena }: Engine, source: View): View {
   const { data, dtype, resident } = source;
   const { length } = data;
-  if (resident || length > SMALL || dtype !== "float32") return source;
+  if (resident || length > SMALL || dtype !== "float32" || !arena.roomy) return source;
   const at = arena.alloc(length * 4);
   arena.floats.set(data as Float32Array, at >> 2);
   return { ...source, resident: { memory: arena.memory, at, length, elements: () => data } };

@@ -14,6 +14,8 @@ export const BASE = PAGE;
 const ALIGN = 64;
 /** Kernels may read, never write, this many bytes past the end of a block. */
 const SLACK = 64;
+/** 2 MiB. */
+const SPARE = 2 ** 21;
 
 export class Arena {
   readonly memory: WebAssembly.Memory;
@@ -54,6 +56,13 @@ export class Arena {
     if (end > this.size) this.#grow(end);
     this.#top = end;
     return start;
+  }
+
+  /** Whether memory may go for speed alone: what a call can do without must not be why it fails. */
+  get roomy(): boolean {
+    let spare = this.#limit - this.#top;
+    for (const [from, to] of this.#pins) spare -= to - from;
+    return spare > SPARE;
   }
 
   /** A block that stays until `unpin`, whatever is released meanwhile. */
