@@ -15,7 +15,7 @@ const raw = (name, path, limit) => ({ name, path, limit, brotli: false });
 export default [
   script("flashtile", "dist/index.js", "30 kB"),
   script("flashtile/reference", "dist/reference.js", "14 kB"),
-  script("flashtile/relaxed", "dist/relaxed.js", "10.3 kB"),
+  script("flashtile/relaxed", "dist/relaxed.js", "10.4 kB"),
   script("flashtile/sparse", "dist/sparse.js", "5 kB"),
   script("flashtile/calibrate", "dist/calibrate.js", "23 kB"),
   script("flashtile/threads", "dist/threads.js", "32 kB"),

@@ -102,7 +102,7 @@ function forwardCase(engine: Engine, shape: Shape, [label, precision]: [string, 
 
 /** The fused forward of a recipe and its tiles (src/ops/quantised.ts, assembly/ops/quantised.ts). */
 function exportsOf(recipe: Recipe | null, relaxed: boolean): string[] {
-  if (recipe === null) return ["forward_f32", "qk_f32_4x8", "softmax_f32_4x64", "pv_f32_4x8"];
+  if (recipe === null) return ["forward_f32", "gemm_f32_4x8", "softmax_f32_4x64"];
   const { qk, pv } = recipe;
   const bytes = (type: string) => relaxed && type === "int7";
   return [
@@ -110,7 +110,7 @@ function exportsOf(recipe: Recipe | null, relaxed: boolean): string[] {
     ...(qk === "int4" ? ["unpack_i4", "qk_i4_4x32"] : [bytes(qk) ? "qk_i8_4x16" : "qk_i16_4x16"]),
     ...(pv === "float32/fp8" ? ["unpack_v_e4m3"] : []),
     ...(pv.startsWith("float32")
-      ? ["softmax_f32_4x64", "pv_f32_4x8"]
+      ? ["softmax_f32_4x64", "gemm_f32_4x8"]
       : ["softmax_i16_4x64", bytes(pv) ? "pv_i8_4x16" : "pv_i16_4x16"]),
   ];
 }

@@ -3,6 +3,7 @@
  *
  * @module flashtile/relaxed
  */
+import { lacksRelaxed } from "./wasm/detect.ts";
 import { text } from "./wasm/generated/relaxed.ts";
 import { inlined, type Kernels } from "./wasm/load.ts";
 
@@ -17,4 +18,7 @@ import { inlined, type Kernels } from "./wasm/load.ts";
  * rt.close();
  * ```
  */
-export const relaxed: Kernels = inlined("relaxed", () => text);
+export const relaxed: Kernels = {
+  ...inlined("relaxed", () => text),
+  lacks: lacksRelaxed,
+};

@@ -20,7 +20,7 @@ import { type RuntimeDType, RuntimeTensor } from "./runtimetensor.ts";
 import { createRotary, type RotaryTables } from "./rotary.ts";
 import { deterministic } from "./wasm/deterministic.ts";
 import { borrowEngine, returnEngine } from "./wasm/idle.ts";
-import { type Engine, type Kernels, MAX_MEMORY } from "./wasm/load.ts";
+import { type Engine, instantiate, type Kernels, MAX_MEMORY } from "./wasm/load.ts";
 
 /** What {@link createRuntime} may be told. */
 export interface RuntimeOptions {
@@ -398,7 +398,7 @@ function scoreProblem(q: TensorInput, k: TensorInput, options: ScoreOptions = {}
   return [problem, oneOf("stage", stage, STAGES)];
 }
 
-let shared: Runtime | undefined;
+let shared: Engine | undefined;
 
 /**
  * Exact attention, softmax(scale·QKᵀ)V, in float32 on the deterministic kernels: the same bits on every runtime.
@@ -431,6 +431,6 @@ export function attentionSync(
   v: TensorInput,
   options?: AttentionOptions,
 ): AttentionResult {
-  shared ??= new Runtime();
-  return shared.sync.attention(q, k, v, options);
+  shared ??= instantiate(deterministic);
+  return attention(shared, kernelProblem(q, k, v, blocking(options)));
 }

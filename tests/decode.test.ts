@@ -5,7 +5,8 @@
 import { describe, expect, it } from "vitest";
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from "../src/dtype.ts";
 import { decode, decode_p, type DecodeOptions, type DecodeShape, SPLIT } from "../src/ops/decode.ts";
-import { FIRST, INDEX, SCORES, SINK_IN_LSE, TASK_BYTES } from "../src/ops/task.ts";
+import { FIRST, SCORES, SINK_IN_LSE, TASK_BYTES } from "../src/ops/task.ts";
+import * as word from "../src/ops/word.ts";
 import type { AttentionOptions } from "../src/options.ts";
 import { attention } from "../src/reference/attention.ts";
 import { exp, log } from "../src/reference/math.ts";
@@ -421,10 +422,10 @@ describe("decode_f32", () => {
     // All allocated: views may be made.
     arena.i32(task_p, TASK_BYTES / 4).fill(0);
     for (const [name, x] of Object.entries(fields)) {
-      arena.i32(task_p, TASK_BYTES / 4)[INDEX[name as keyof typeof fields]] = x;
+      arena.i32(task_p, TASK_BYTES / 4)[word[name as keyof typeof fields]] = x;
     }
     for (const [name, x] of Object.entries({ c: 1.4426950408889634, scale: 0.5, unscale: 1, keep: 1 })) {
-      arena.f32(task_p, TASK_BYTES / 4)[INDEX[name as "c"]] = x;
+      arena.f32(task_p, TASK_BYTES / 4)[word[name as "c"]] = x;
     }
     kernels.decode_f32(task_p, D, D, 0);
     kernels.finish_f32(task_p);

@@ -7,6 +7,13 @@ const x = { data: Float32Array.of(1, 2, 3, 4), shape: [1, 1, 2, 2] };
 /** The package as a page loads it: engines that an earlier test left idle would need no detection. */
 const load = () => import("../src/index.ts");
 
+/** A constructor of an engine that hasn't got what it takes. */
+class Refusing {
+  constructor() {
+    throw new RangeError("not here");
+  }
+}
+
 describe("detection", () => {
   beforeEach(() => vi.resetModules());
   afterEach(() => vi.unstubAllGlobals());
@@ -17,7 +24,7 @@ describe("detection", () => {
   };
 
   it("without SIMD every door says so, and the reference still works", async () => {
-    vi.stubGlobal("WebAssembly", { ...members(), validate: () => false });
+    vi.stubGlobal("WebAssembly", { ...members(), validate: () => false, Module: Refusing });
     const { attention, createRuntime, FlashtileError } = await load();
     expect(() => attention(x, x, x)).toThrow(expect.objectContaining(noSimd));
     expect(() => attention(x, x, x)).toThrow(FlashtileError);
@@ -33,11 +40,17 @@ describe("detection", () => {
   });
 
   it("without relaxed SIMD the relaxed kernels say so, and the deterministic ones work", async () => {
-    const { validate } = WebAssembly;
+    const { Module, validate } = WebAssembly;
     // The probe of relaxed SIMD is the module that uses opcode 0x105 (253 133 2), fused multiply-add.
     const plain = (bytes: Uint8Array) =>
       !bytes.join().includes("253,133,2") && validate(bytes as BufferSource);
-    vi.stubGlobal("WebAssembly", { ...members(), validate: plain });
+    class Plain {
+      constructor(bytes: Uint8Array) {
+        if (!plain(bytes)) throw new WebAssembly.CompileError("invalid opcode");
+        return new Module(bytes as BufferSource);
+      }
+    }
+    vi.stubGlobal("WebAssembly", { ...members(), validate: plain, Module: Plain });
     const { attention, createRuntime } = await load();
     const { relaxed } = await import("../src/relaxed.ts");
     await expect(createRuntime({ kernels: relaxed })).rejects.toMatchObject({
@@ -50,11 +63,6 @@ describe("detection", () => {
   });
 
   it("an engine that gives no memory is NO_MEMORY", async () => {
-    class Refusing {
-      constructor() {
-        throw new RangeError("could not allocate memory");
-      }
-    }
     vi.stubGlobal("WebAssembly", { ...members(), Memory: Refusing });
     const { createRuntime } = await load();
     await expect(createRuntime()).rejects.toMatchObject({ code: "NO_MEMORY" });

@@ -6,6 +6,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { dropoutDraw, dropoutRow, dropoutThreshold } from "../src/dropout.ts";
+import type { GemmTile } from "../src/wasm/exports.ts";
 import { deterministicFull as deterministic } from "../src/wasm/full.ts";
 import { instantiate } from "../src/wasm/load.ts";
 
@@ -71,14 +72,19 @@ describe("pack", () => {
           const src = put(x);
           for (const width of [4, 8]) {
             const strips = Math.ceil(rows / width);
-            const out = guarded(strips * D * width);
+            const blocks = Math.ceil(D / 64);
+            const length = strips * width * (width === 4 ? blocks * 64 : D);
+            const out = guarded(length);
             if (width === 4) kernels.pack_q_f32(src, ld, rows, D, out.at, -1);
             else kernels.pack_k_f32(src, ld, rows, D, out.at);
-            const got = arena.f32(out.at, strips * D * width);
+            const got = arena.f32(out.at, length);
             for (let i = 0; i < strips * width; i++) {
               for (let d = 0; d < D; d++) {
                 const want = i < rows ? x[i * ld + d]! * (width === 4 ? -1 : 1) : 0;
-                expect(got[(Math.floor(i / width) * D + d) * width + (i % width)]! + 0).toBe(want + 0);
+                const at = width === 4
+                  ? (((i >> 2) * blocks + (d >> 6)) * 4 + (i & 3)) * 64 + (d & 63)
+                  : ((i >> 3) * D + d) * 8 + (i & 7);
+                expect(got[at]! + 0).toBe(want + 0);
               }
             }
             out.check();
@@ -132,21 +138,40 @@ describe("pack", () => {
     }));
 });
 
-describe("qk_f32_4x8()", () => {
+describe("gemm_f32_4x8()", () => {
+  /** S of 4 queries and keys, 64 of D at a time as ops/forward.ts has it. */
+  const scores = (
+    tile: GemmTile,
+    qp: number,
+    kp: number,
+    D: number,
+    strips: number,
+    s: number,
+    top: number,
+  ) => {
+    for (let d = 0; d < D; d += 64) {
+      const last = d + 64 >= D;
+      tile(
+        ...[qp + d * 16, kp + d * 32, Math.min(D - d, 64), strips, D * 32] as const,
+        ...[s, strips * 32, d === 0 ? 1 : 0, last ? top : 0] as const,
+      );
+    }
+  };
+
   for (const D of WIDTHS) {
     for (const strips of [1, 2, 3, 8]) {
-      it(`D=${D}, ${strips} strips: float64 within (D+1)·ε·Σ|qk|, the scalar twin's bits`, () =>
+      it(`scores, D=${D}, ${strips} strips: float64 within (D+1)·ε·Σ|qk|, the scalar twin's bits`, () =>
         inArena(() => {
           const next = random(D * 10 + strips);
           const keys = strips * 8;
           const q = fill(4 * D, next), k = fill(keys * D, next);
-          const qp = arena.alloc(4 * D * 4), kp = arena.alloc(keys * D * 4);
+          const qp = arena.alloc(Math.ceil(D / 64) * 1024), kp = arena.alloc(keys * D * 4);
           kernels.pack_q_f32(put(q), D, 4, D, qp, 1);
           kernels.pack_k_f32(put(k), D, keys, D, kp);
           const simd = guarded(4 * keys), scalar = guarded(4 * keys);
           const tops = guarded(16), twinTops = guarded(16);
-          kernels.qk_f32_4x8(qp, kp, D, strips, simd.at, keys * 4, tops.at);
-          kernels.qk_f32_4x8_scalar(qp, kp, D, strips, scalar.at, keys * 4, twinTops.at);
+          scores(kernels.gemm_f32_4x8, qp, kp, D, strips, simd.at, tops.at);
+          scores(kernels.gemm_f32_4x8_scalar, qp, kp, D, strips, scalar.at, twinTops.at);
           const s = arena.f32(simd.at, 4 * keys);
           for (let i = 0; i < 4; i++) {
             for (let j = 0; j < keys; j++) {
@@ -167,7 +192,8 @@ describe("qk_f32_4x8()", () => {
           });
           expect(arena.f32(tops.at, 16)).toEqual(largest);
           expect(arena.f32(twinTops.at, 16)).toEqual(largest);
-          kernels.qk_f32_4x8(qp, kp, D, strips, simd.at, keys * 4, 0);
+          // Again, over what is there: from 0.
+          scores(kernels.gemm_f32_4x8, qp, kp, D, strips, simd.at, 0);
           expect(s).toEqual(arena.f32(scalar.at, 4 * keys));
           for (const block of [simd, scalar, tops, twinTops]) block.check();
         }));
@@ -180,22 +206,20 @@ describe("qk_f32_4x8()", () => {
         const q = new Float32Array(4).fill(1), k = Float32Array.from({ length: 16 }, (_, j) => j - 20);
         k[at] = NaN;
         const tops = guarded(16), twinTops = guarded(16), s = guarded(64);
-        const qp = arena.alloc(16), kp = arena.alloc(64);
+        const qp = arena.alloc(1024), kp = arena.alloc(64);
         kernels.pack_q_f32(put(q), 1, 4, 1, qp, 1);
         kernels.pack_k_f32(put(k), 1, 16, 1, kp);
-        kernels.qk_f32_4x8(qp, kp, 1, 2, s.at, 64, tops.at);
-        kernels.qk_f32_4x8_scalar(qp, kp, 1, 2, s.at, 64, twinTops.at);
+        scores(kernels.gemm_f32_4x8, qp, kp, 1, 2, s.at, tops.at);
+        scores(kernels.gemm_f32_4x8_scalar, qp, kp, 1, 2, s.at, twinTops.at);
         const lanes = [0, 1, 2, 3].map((lane) => lane + 12 === at ? lane - 12 : lane - 8);
         expect([...arena.f32(tops.at, 16)]).toEqual([...lanes, ...lanes, ...lanes, ...lanes]);
         expect(arena.f32(twinTops.at, 16)).toEqual(arena.f32(tops.at, 16));
       }
     }));
-});
 
-describe("pv_f32_4x8()", () => {
   for (const E of WIDTHS) {
     for (const keys of [1, 2, 3, 4, 5, 7, 13, 63, 64]) {
-      it(`E=${E}, ${keys} keys: float64 within (keys+1)·ε·Σ|pv|, the scalar twin's bits`, () =>
+      it(`values, E=${E}, ${keys} keys: float64 within (keys+1)·ε·Σ|pv|, the scalar twin's bits`, () =>
         inArena(() => {
           const next = random(E * 100 + keys);
           const strips = Math.ceil(E / 8), Ep = strips * 8;
@@ -205,8 +229,8 @@ describe("pv_f32_4x8()", () => {
           const simd = guarded(4 * Ep), scalar = guarded(4 * Ep);
           arena.f32(simd.at, 4 * Ep).set(o);
           arena.f32(scalar.at, 4 * Ep).set(o);
-          kernels.pv_f32_4x8(pp, vp, keys, strips, simd.at, Ep * 4);
-          kernels.pv_f32_4x8_scalar(pp, vp, keys, strips, scalar.at, Ep * 4);
+          kernels.gemm_f32_4x8(pp, vp, keys, strips, 2048, simd.at, Ep * 4, 0, 0);
+          kernels.gemm_f32_4x8_scalar(pp, vp, keys, strips, 2048, scalar.at, Ep * 4, 0, 0);
           const got = arena.f32(simd.at, 4 * Ep);
           for (let i = 0; i < 4; i++) {
             for (let e = 0; e < E; e++) {

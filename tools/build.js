@@ -134,7 +134,7 @@ function withKernels(code, exports) {
   if (!name) return code;
   const text = asText(renameExports(readFileSync(`build/${name}.wasm`), exports));
   // No other variable is that long.
-  return `${code.replace(`"${KERNELS}_${name}"`, KERNELS)}var ${KERNELS}=${JSON.stringify(text)};`;
+  return `${code.replaceAll(`"${KERNELS}_${name}"`, KERNELS)}var ${KERNELS}=${JSON.stringify(text)};`;
 }
 
 await buildKernels();

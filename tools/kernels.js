@@ -45,6 +45,7 @@ async function buildUnpacker() {
       "--noAssert",
       "--runtime",
       "stub",
+      "--importMemory",
       "--initialMemory",
       "2",
       "--enable",
@@ -52,7 +53,7 @@ async function buildUnpacker() {
     ],
   ]);
   const bytes = readFileSync("build/unpack.wasm");
-  generate("unpack", `build/unpack.wasm, ${bytes.length} bytes`, "base64", bytes.toString("base64"));
+  generate("unpack", `build/unpack.wasm, ${bytes.length} bytes`, "text", asText(bytes));
 }
 
 async function compile(options) {
@@ -90,22 +91,23 @@ function generate(file, what, name, value) {
   );
 }
 
-/** The module with other names for its exports, which are 2 % of it; `renamed`: old name → new. */
+/**
+ * The module with other names for its exports (`renamed`: old name → new), which are 2 % of it, and without those that
+ * have none: nobody calls them, tiles are exported so that nothing swallows them before. A worker asks for `relaxed`.
+ */
 export function renameExports(bytes, renamed) {
   const module = binaryen.readBinary(bytes);
-  for (const [name, short] of renamed) {
-    const at = module.getExport(name);
-    if (!at) continue;
-    module.addFunctionExport(binaryen.getExportInfo(at).value, `new ${short}`);
-    module.removeExport(name);
+  const names = Array.from(
+    { length: module.getNumExports() },
+    (_, x) => binaryen.getExportInfo(module.getExportByIndex(x)).name,
+  );
+  const functions = names.map((name) => [name, binaryen.getExportInfo(module.getExport(name)).value]);
+  for (const [name] of functions) module.removeExport(name);
+  for (const [name, value] of functions) {
+    const short = name === "relaxed" ? name : renamed.get(name);
+    if (short) module.addFunctionExport(value, short);
   }
-  // In two steps: a new name may be an old one.
-  for (const short of renamed.values()) {
-    const at = module.getExport(`new ${short}`);
-    if (!at) continue;
-    module.addFunctionExport(binaryen.getExportInfo(at).value, short);
-    module.removeExport(`new ${short}`);
-  }
+  module.runPasses(["remove-unused-module-elements"]);
   const small = Buffer.from(module.emitBinary());
   module.dispose();
   return small;

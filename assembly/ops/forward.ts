@@ -12,9 +12,9 @@
  *
  * 2·(D + E) flops for each (row, key) from 4·(D + E)/Br bytes of K and V out of L2.
  */
-import { pv_f32_4x8, pv_f32_4x8_scalar } from "../tile/pv_f32_4x8";
-import { qk_f32_4x8, qk_f32_4x8_scalar } from "../tile/qk_f32_4x8";
+import { gemm_f32_4x8, gemm_f32_4x8_scalar } from "../tile/gemm_f32_4x8";
 import { drop_f32_64, drop_f32_64_scalar } from "../tile/drop_f32_64";
+import { rowQ } from "../tile/pack";
 import { score_f32_64 } from "../tile/score_f32_64";
 import { rowTops } from "../tile/row_max";
 import { hide_4x64, seen_4x64 } from "../tile/seen_4x64";
@@ -138,11 +138,11 @@ function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   if (twins(t)) {
     softmax_f32_4x64_scalar(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
-    if (!poisoned) pv_f32_4x8_scalar(s_p, v_p, keys, strips, o_p, ldO);
+    if (!poisoned) gemm_f32_4x8_scalar(s_p, v_p, keys, strips, 2048, o_p, ldO, false, 0);
   } else {
     softmax_f32_4x64(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
-    if (!poisoned) pv_f32_4x8(s_p, v_p, keys, strips, o_p, ldO);
+    if (!poisoned) gemm_f32_4x8(s_p, v_p, keys, strips, 2048, o_p, ldO, false, 0);
   }
   if (poisoned) poisonedValues(scratch, v_p, from, keys, strips, o_p);
 }
@@ -166,12 +166,10 @@ export function scores(t: Task, row: i32, j0: i32, s: Strip): i32 {
   s.from = from;
   s.to = to;
   t.visited++;
-  const q_p = t.q_p + (<usize> row) * ((<usize> D) << 2);
   const k_p = t.k_p + ((<usize> (j0 - t.key0)) + <usize> from) * ((<usize> D) << 2);
   const s_p = scratch + ((<usize> from) << 2);
   if (t.flags & QUANTISED) scores_i16(t, row, j0, s);
-  else if (twins(t)) qk_f32_4x8_scalar(q_p, k_p, D, (to - from) >> 3, s_p, 256, scratch + TOPS);
-  else qk_f32_4x8(q_p, k_p, D, (to - from) >> 3, s_p, 256, scratch + TOPS);
+  else products(t, row, k_p, (to - from) >> 3, s_p, scratch + TOPS);
   if (t.flags & SCORES) score(t, row, j0, from, to);
   if (~all) {
     hide_4x64(scratch, scratch + WORDS, from, to);
@@ -179,6 +177,19 @@ export function scores(t: Task, row: i32, j0: i32, s: Strip): i32 {
     return 1;
   }
   return t.flags & (QUANTISED | SCORES);
+}
+
+/** S = Q·Kᵀ of four rows, 64 of D at a time, and its maxima. */
+function products(t: Task, row: i32, k_p: usize, strips: i32, s_p: usize, top_p: usize): void {
+  const D = t.D, ldK = (<usize> D) << 5;
+  let q_p = t.q_p + (<usize> row) * rowQ(D);
+  for (let d: i32 = 0; d < D; d += 64) {
+    const n = min(D - d, 64), first = d == 0, tops = d + 64 < D ? 0 : top_p;
+    if (twins(t)) gemm_f32_4x8_scalar(q_p, k_p, n, strips, ldK, s_p, 256, first, tops);
+    else gemm_f32_4x8(q_p, k_p, n, strips, ldK, s_p, 256, first, tops);
+    q_p += 1024;
+    k_p += 2048;
+  }
 }
 
 /** Softcap, ALiBi and bias of the four rows. */

@@ -1,12 +1,12 @@
 import { load_bf16, load_f16 } from "../math/half";
 import { madd } from "../math/madd";
 import { gemv_f32_1x16, gemv_f32_1x8 } from "../tile/gemv_f32_1x8";
-import { pack_k_f32, pack_q_f32 } from "../tile/pack";
-import { qk_f32_4x8 } from "../tile/qk_f32_4x8";
+import { gemm_f32_4x8 } from "../tile/gemm_f32_4x8";
+import { pack_k_f32, pack_q_f32, rowQ } from "../tile/pack";
 
 /**
  * linear: Y[rows,out] = X[rows,in]·Wᵀ, the scores without a softmax: W[out,in] is packed like keys, strips of 8 rows
- * [in][8], X like queries, strips of 4 rows [in][4]. 2·rows·in·out flop.
+ * [in][8], X like queries. 2·rows·in·out flop.
  *
  * Every y sums over k in ascending order whatever `rows` is, so a row's bits depend on that row and W alone: a token
  * decoded alone and the same token inside a prompt agree.
@@ -24,9 +24,9 @@ function panel_rows(depth: i32): i32 {
   return max(4, min(MOST_ROWS, PANEL / 4 / max(depth, 1)) & ~3);
 }
 
-/** Bytes of scratch that linear_f32 needs: a packed panel of X, one 4×8 tile and its maxima. */
+/** Bytes of scratch that linear_f32 needs: a packed panel of X and one 4×8 tile. */
 export function linear_scratch(rows: i32, depth: i32): i32 {
-  return (rows == 1 ? 0 : min(panel_rows(depth), (rows + 3) & ~3) * depth * 4) + 192;
+  return (rows == 1 ? 0 : min(panel_rows(depth), (rows + 3) & ~3) * <i32> rowQ(depth)) + 128;
 }
 
 /** `x_stride`, `y_stride` are the distances of rows in elements. */
@@ -43,7 +43,7 @@ export function linear_f32(
 ): void {
   if (depth == 0) return zero(y_p, rows, width, y_stride);
   if (rows == 1) return gemv(x_p, w_p, y_p, depth, width, scratch_p);
-  const edge_p = scratch_p, tops_p = scratch_p + 128, panel_p = scratch_p + 192;
+  const edge_p = scratch_p, panel_p = scratch_p + 128;
   const most = panel_rows(depth);
   for (let i = 0; i < rows; i += most) {
     const live = min(most, rows - i);
@@ -51,17 +51,26 @@ export function linear_f32(
     for (let j = 0; j < width; j += 8) {
       const k_p = w_p + (<usize> (j * depth) << 2);
       for (let r = 0; r < live; r += 4) {
-        const q_p = panel_p + (<usize> (r * depth) << 2);
+        const q_p = panel_p + (<usize> r) * rowQ(depth);
         const c_p = y_p + (<usize> ((i + r) * y_stride + j) << 2);
         const mr = min(4, live - r), nr = min(8, width - j);
         if (mr == 4 && nr == 8) {
-          qk_f32_4x8(q_p, k_p, depth, 1, c_p, (<usize> y_stride) << 2, tops_p);
+          tile(q_p, k_p, depth, c_p, (<usize> y_stride) << 2);
         } else {
-          qk_f32_4x8(q_p, k_p, depth, 1, edge_p, 32, tops_p);
+          tile(q_p, k_p, depth, edge_p, 32);
           copy_tile(edge_p, 8, c_p, y_stride, mr, nr);
         }
       }
     }
+  }
+}
+
+/** 4 rows of X against 8 of W, 64 of depth at a time. */
+function tile(q_p: usize, k_p: usize, depth: i32, c_p: usize, ldC: usize): void {
+  for (let d: i32 = 0; d < depth; d += 64) {
+    gemm_f32_4x8(q_p, k_p, min(depth - d, 64), 1, 0, c_p, ldC, d == 0, 0);
+    q_p += 1024;
+    k_p += 2048;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The text that kernels travel as → their bytes: an instance of its own, thrown away with its memory.
+ * The text that kernels travel as → their bytes: an instance of its own in the memory of who asks.
  *
  *   36 … 122 but not 92                   the byte plus 41: 0xFB … 0xFF, 0 … 81 without 51, six sevenths of a kernel
  *   123 … 126, then one of 35 … 91        byte 82 + 57·(the first − 123) + the second − 35, modulo 256

@@ -3,7 +3,7 @@
  *
  *   unit = amax/448     code = E4M3((v − mean)/unit), ties to even      amax over all keys or a tile, ≥ 448·2^−126
  *
- *   [rows/64][⌈E/8⌉][64][8] bytes → [⌈E/8⌉][64][8] float32, what pv_f32_4x8.ts reads; once for a block of queries
+ *   [rows/64][⌈E/8⌉][64][8] bytes → [⌈E/8⌉][64][8] float32, what gemm_f32_4x8.ts reads; once for a block of queries
  *
  * Encoding: a number plus 2^20 times its power of two is rounded to 3 bits of mantissa, which then are its last bits, and
  * whose power is the exponent. Decoding, 16 at a time: a code shifted by 4 has exponent and mantissa where bfloat16 has

@@ -3,7 +3,7 @@ import { madd } from "../math/madd";
 /**
  * gemv_f32: y[8·strips] = W·x with W in strips packed [K][8]: one pass over W, in the order it lies in memory.
  *
- * Each y sums over k in ascending order from 0 with one madd a step, as qk_f32_4x8 does: a token decoded alone and
+ * Each y sums over k in ascending order from 0 with one madd a step, as gemm_f32_4x8 does: a token decoded alone and
  * the same token inside a prompt get the same bits. Two strips at a time hide the latency of the additions (4 chains
  * of 3 cycles); 2 flop for each 4 bytes of W, so the speed is that of the memory W comes from.
  */

@@ -2,12 +2,12 @@
 /**
  * Packing: rows as callers hold them → strips as the tiles read them. One pass over the data, once per panel.
  *
- *   pack_q_f32   Q [rows][D]  → [rows/4][D][4]         × mul: −1 for a negative scale, 0 for scale 0, else 1
+ *   pack_q_f32   Q [rows][D]  → [rows/4][D/64][4][64]  × mul: −1 for a negative scale, 0 for scale 0, else 1
  *   pack_k_f32   K [rows][D]  → [rows/8][D][8]         (d-major: the tile reads 8 keys of one d)
  *   pack_v_f32   V [rows][E]  → [rows/64][E/8][64][8]  × mul, a power of two
  *
- * ld is in elements. Rows and columns that pad a strip are 0 in Q, K and in V's columns; keys that pad V's last tile
- * are never read and never written. A source row may be read up to 12 bytes past its end (the arena has the slack).
+ * ld is in elements. Rows that pad a strip are 0 in Q and K, columns in V; columns that pad Q's last 64 and keys that pad
+ * V's last tile are never read. A source row may be read up to 12 bytes past its end (the arena has the slack).
  */
 
 /** dst[4][4] = transpose of 4 rows of 4, rows ld bytes apart in dst. */
@@ -24,48 +24,59 @@ export function transpose4(a: v128, b: v128, c: v128, d: v128, dst: usize, ld: u
   v128.store(dst + 3 * ld, v128.shuffle<f32>(ab1, cd1, 2, 3, 6, 7));
 }
 
-/** 4 rows of D → [D][4], one column group of a strip that is `ld` bytes wide. `live` of the 4 rows exist. */
-function packStrip4(src: usize, ldSrc: usize, live: i32, D: i32, dst: usize, ld: usize, mul: f32): void {
-  const m = f32x4.splat(mul);
+/** 4 rows of D → [D][8], one half of a strip. `live` of the 4 rows exist. */
+function packStrip4(src: usize, ldSrc: usize, live: i32, D: i32, dst: usize): void {
   const r1 = src + ldSrc, r2 = r1 + ldSrc, r3 = r2 + ldSrc;
   let d: i32 = 0;
   if (live == 4) {
     for (; d + 4 <= D; d += 4) {
       const at = <usize> d << 2;
       transpose4(
-        f32x4.mul(v128.load(src + at), m),
-        f32x4.mul(v128.load(r1 + at), m),
-        f32x4.mul(v128.load(r2 + at), m),
-        f32x4.mul(v128.load(r3 + at), m),
-        dst + (<usize> d) * ld,
-        ld,
+        v128.load(src + at),
+        v128.load(r1 + at),
+        v128.load(r2 + at),
+        v128.load(r3 + at),
+        dst + (at << 3),
+        32,
       );
     }
   }
   for (; d < D; d++) {
     const at = <usize> d << 2;
-    const to = dst + (<usize> d) * ld;
-    store<f32>(to, live > 0 ? load<f32>(src + at) * mul : 0);
-    store<f32>(to, live > 1 ? load<f32>(r1 + at) * mul : 0, 4);
-    store<f32>(to, live > 2 ? load<f32>(r2 + at) * mul : 0, 8);
-    store<f32>(to, live > 3 ? load<f32>(r3 + at) * mul : 0, 12);
+    const to = dst + (at << 3);
+    store<f32>(to, live > 0 ? load<f32>(src + at) : 0);
+    store<f32>(to, live > 1 ? load<f32>(r1 + at) : 0, 4);
+    store<f32>(to, live > 2 ? load<f32>(r2 + at) : 0, 8);
+    store<f32>(to, live > 3 ? load<f32>(r3 + at) : 0, 12);
   }
 }
 
+/** Bytes of a packed row of Q. */
+export function rowQ(D: i32): usize {
+  return (<usize> ((D + 63) & ~63)) << 2;
+}
+
 export function pack_q_f32(src_p: usize, ld: i32, rows: i32, D: i32, dst_p: usize, mul: f32): void {
-  const ldSrc = (<usize> ld) << 2;
-  for (let i: i32 = 0; i < rows; i += 4) {
-    packStrip4(src_p, ldSrc, min(rows - i, 4), D, dst_p, 16, mul);
-    src_p += ldSrc * 4;
-    dst_p += (<usize> D) << 4;
+  const m = f32x4.splat(mul), skip = (rowQ(D) << 2) - 768;
+  for (let i: i32 = 0; i < ((rows + 3) & ~3); i++) {
+    let dst = dst_p;
+    for (let d: i32 = 0; d < D; d += 64) {
+      const src = src_p + (<usize> d << 2);
+      for (let e: usize = 0; e < <usize> min(D - d, 64) << 2; e += 16) {
+        v128.store(dst + e, i < rows ? f32x4.mul(v128.load(src + e), m) : f32x4.splat(0));
+      }
+      dst += 1024;
+    }
+    src_p += (<usize> ld) << 2;
+    dst_p += (i & 3) == 3 ? skip : 256;
   }
 }
 
 export function pack_k_f32(src_p: usize, ld: i32, rows: i32, D: i32, dst_p: usize): void {
   const ldSrc = (<usize> ld) << 2;
   for (let i: i32 = 0; i < rows; i += 8) {
-    packStrip4(src_p, ldSrc, min(rows - i, 4), D, dst_p, 32, 1);
-    packStrip4(src_p + ldSrc * 4, ldSrc, min(rows - i - 4, 4), D, dst_p + 16, 32, 1);
+    packStrip4(src_p, ldSrc, min(rows - i, 4), D, dst_p);
+    packStrip4(src_p + ldSrc * 4, ldSrc, min(rows - i - 4, 4), D, dst_p + 16);
     src_p += ldSrc * 8;
     dst_p += (<usize> D) << 5;
   }

@@ -8,11 +8,10 @@ import { type AttentionResult, placeLse, placeOut } from "../result.ts";
 import { elementReader, fromFloat64 } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 import { type ForwardOptions, forwardSteps } from "./forward.ts";
+import { LOG2E } from "./halvings.ts";
 import { unsupportedRecipe } from "./quantised.ts";
 import { elementAt } from "./stage.ts";
 import { finish } from "./steps.ts";
-
-const LOG2E = 1.4426950408889634;
 
 /** Why this problem is not for the float32 kernels, or null if it is. */
 export function unsupported(problem: Problem): string | null {

@@ -35,16 +35,17 @@ export interface Staged {
   readonly at: number;
 }
 
-/** Packed Q, K and V: bytes of an element, and the multiples that their rows (V's and O's) are padded to. */
+/** Packed Q, K and V: bytes of an element, and the multiples that their rows (Q's, K's, V's and O's) are padded to. */
 export interface Element {
   readonly bytes: number;
   readonly keyBytes: number;
   readonly valueBytes: number;
+  readonly wide: number;
   readonly multiple: number;
   readonly columns: number;
 }
 
-export const FLOAT32: Element = { bytes: 4, keyBytes: 4, valueBytes: 4, multiple: 1, columns: 8 };
+export const FLOAT32: Element = { bytes: 4, keyBytes: 4, valueBytes: 4, wide: 64, multiple: 1, columns: 8 };
 
 export interface Buffers {
   /** Rows of a block, query rows of a chunk, keys of a panel. */
@@ -84,20 +85,19 @@ export function allocate(
   arena: Arena,
   problem: Problem,
   options: ForwardOptions,
-  { bytes, keyBytes, valueBytes, multiple, columns }: Element = FLOAT32,
+  { bytes, keyBytes, valueBytes, wide, multiple, columns }: Element = FLOAT32,
 ): Buffers {
   const { D, E, N, M, group, bias, mask, blocks, dropout } = problem;
   const Ep = roundUp(Math.max(1, E), columns);
-  const padded = roundUp(D, multiple);
   const written = options.written !== undefined;
   const { br, chunkRows, panelKeys } = tilesOf(problem, options);
-  const wide = Math.min(panelKeys, written ? WRITTEN.keys : Infinity);
+  const most = Math.min(panelKeys, written ? WRITTEN.keys : Infinity);
   const staging = stagedBytes(problem);
   // Where keys are packed again for each chunk, few keys and many rows are the better half megabyte.
-  const square = staging && M > wide && options.panelKeys === undefined
+  const square = staging && M > most && options.panelKeys === undefined
     ? Math.sqrt(2 * STAGED / staging)
     : Infinity;
-  const keys = Math.min(Math.max(1, Math.floor(Math.min(wide, square) / 64)), Math.ceil(M / 64)) * 64;
+  const keys = Math.min(Math.max(1, Math.floor(Math.min(most, square) / 64)), Math.ceil(M / 64)) * 64;
   const tall = Math.min(chunkRows, written ? WRITTEN.rows : Infinity);
   const fit = staging ? Math.max(4, Math.floor(STAGED / (staging * (keys + 16)) / 4) * 4) : Infinity;
   const quick = Math.max(4, Math.floor(STEP / (2 * keys * (D + Ep)) / 4) * 4);
@@ -116,14 +116,14 @@ export function allocate(
     strips: Ep >> 3,
     stage: { at: arena.alloc(stageBytes(width)), rows: sliceRows(width) },
     panel: {
-      k: arena.alloc(keys * padded * keyBytes),
+      k: arena.alloc(keys * roundUp(D, multiple) * keyBytes),
       v: arena.alloc(keys * Ep * valueBytes),
       poison: arena.alloc((keys / 64 + 1) * 4),
       keys,
     },
     at: {
       task: arena.alloc(TASK_BYTES),
-      q: arena.alloc(rows * padded * bytes),
+      q: arena.alloc(rows * roundUp(D, wide) * bytes),
       bounds: arena.alloc(rows * 16),
       m: perRow(),
       l: perRow(),

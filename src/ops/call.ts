@@ -5,20 +5,18 @@
 import { dropoutRow, dropoutThreshold } from "../dropout.ts";
 import type { Problem } from "../problem.ts";
 import { placeLse, type Placement, placeOut } from "../result.ts";
-import { type Resident, sizeOf, type View } from "../tensor.ts";
+import { sizeOf } from "../tensor.ts";
+import { roundUp } from "../wasm/arena.ts";
 import type { Engine } from "../wasm/load.ts";
 import { fillBlocks } from "./blocks.ts";
 import { allocate, type Element, FLOAT32, type ForwardOptions } from "./buffers.ts";
-import { halvings, tiny } from "./halvings.ts";
-import { LARGE, Panels } from "./panel.ts";
+import { halvings, LOG2E, signAndSize, tiny } from "./halvings.ts";
+import { Panels } from "./panel.ts";
 import { fillBounds, headsAlike, place, type Span } from "./rows.ts";
-import { copyRows, elementAt, inPlace, SMALL, stageRows } from "./stage.ts";
+import { copyRows, elementAt, inPlace, stageRows } from "./stage.ts";
 import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
-import { INDEX } from "./task.ts";
-
-/** float32(log2 e), so that scale·log2(e) is rounded once. */
-const LOG2E = 1.4426950408889634;
+import * as word from "./word.ts";
 
 export interface ForwardResult {
   /** In the order of placeOut(problem). */
@@ -38,8 +36,6 @@ export interface Variant {
   readonly flags: number;
 }
 
-/** Rows × keys of a batch that is done at once: at most 5 ms. */
-const PAIRS = 2 ** 20;
 const NONE: readonly null[] = [];
 const EXACT: Variant = { element: FLOAT32, flags: 0 };
 
@@ -52,8 +48,6 @@ export class ForwardCall extends Panels {
   protected keeps: ((r: number, l: number) => boolean) | null = null;
   readonly #places: { out: Placement; lse: Placement };
   readonly #flags: number;
-  /** Where the results of all heads of a batch go, 0: they don't. */
-  #results: number | null = null;
   /** How often Q is halved as it is packed (halvings.ts). */
   #halved = 0;
   /** Whether all heads see the same keys, whose bounds are in memory, and what they span. */
@@ -89,96 +83,32 @@ export class ForwardCall extends Panels {
       (semantics.alibi === "bias" ? task.SLOPED_BIAS : 0) |
       (semantics.softcap === "after-alibi" ? task.CAP_LAST : 0) |
       (semantics.lseIncludesSink ? task.SINK_IN_LSE : 0);
-    const { at, panel } = buffers;
-    const words = this.#words, to = this.#word;
-    // Word by word: 0.1 µs where a record takes 0.6. What stays 0 is not used.
-    words.fill(0, to, to + (task.TASK_BYTES >> 2));
-    words[to + INDEX.q_p] = at.q;
-    words[to + INDEX.k_p] = panel.k;
-    words[to + INDEX.v_p] = panel.v;
-    words[to + INDEX.bounds_p] = at.bounds;
-    words[to + INDEX.scratch_p] = at.scratch;
-    words[to + INDEX.m_p] = at.m;
-    words[to + INDEX.l_p] = at.l;
-    words[to + INDEX.o_p] = words[to + INDEX.out_p] = at.o;
-    words[to + INDEX.D] = D;
-    words[to + INDEX.E] = E;
-    words[to + INDEX.strips] = buffers.strips;
-    words[to + INDEX.br] = buffers.br;
-    this.#floats[to + INDEX.softcap] = softcap;
-    this.#floats[to + INDEX.keep] = keep(problem);
+    const { at } = buffers;
+    const to = task.openTask(engine.arena, at, buffers.panel, D, E, buffers.strips, buffers.br);
+    const words = this.#words;
+    this.#floats[to + word.softcap] = softcap;
+    this.#floats[to + word.keep] = keep(problem);
     // Computed only where it is asked for: 6 ns a row.
-    if (this.result.lse) words[to + INDEX.lse_p] = at.lse;
-    if (alibiSlopes) words[to + INDEX.slope_p] = at.slope;
-    if (sink) words[to + INDEX.sink_p] = at.sink;
+    if (this.result.lse) words[to + word.lse_p] = at.lse;
+    if (alibiSlopes) words[to + word.slope_p] = at.slope;
+    if (sink) words[to + word.sink_p] = at.sink;
     if (buffers.bias) {
-      words[to + INDEX.bias_p] = buffers.bias.at;
-      words[to + INDEX.bias_step] = buffers.bias.rows.step;
+      words[to + word.bias_p] = buffers.bias.at;
+      words[to + word.bias_step] = buffers.bias.rows.step;
     }
     if (buffers.mask) {
-      words[to + INDEX.mask_p] = buffers.mask.at;
-      words[to + INDEX.mask_step] = buffers.mask.rows.step;
+      words[to + word.mask_p] = buffers.mask.at;
+      words[to + word.mask_step] = buffers.mask.rows.step;
     }
     if (blocks) {
-      words[to + INDEX.blocks_p] = at.blocks;
-      words[to + INDEX.blocks_ld] = buffers.keys / 64;
+      words[to + word.blocks_p] = at.blocks;
+      words[to + word.blocks_ld] = buffers.keys / 64;
     }
     if (dropout) {
-      words[to + INDEX.drop_p] = at.drop;
-      words[to + INDEX.threshold] = dropoutThreshold(dropout.p);
+      words[to + word.drop_p] = at.drop;
+      words[to + word.threshold] = dropoutThreshold(dropout.p);
     }
     this.#scale(0);
-  }
-
-  /**
-   * All heads of batch b in one call of the kernels, where nothing differs from head to head: 0.5 µs a head less. False
-   * if nothing was done.
-   */
-  attendHeads(b: number): boolean {
-    const { engine: { arena, kernels }, problem, buffers: { at }, k, v, result: { out, tiles } } = this;
-    const { G, H, N, E, group, queryLength, keyLength } = problem;
-    const results = this.#results ??= this.#small() ? arena.alloc(H * N * E * 4 + 32) : 0;
-    if (results === 0) return false;
-    const rows = queryLength[b] * group, keys = keyLength[b];
-    this.#bounds(b, 0, 0, rows);
-    this.#enter(b, 0, 0, rows, 0, keys);
-    const words = this.#words, to = this.#word;
-    words[to + INDEX.flags] = this.#flags | task.FIRST;
-    words[to + INDEX.poison_p] = words[to + INDEX.visited] = words[to + INDEX.masked] = 0;
-    words[to + INDEX.out_p] = results;
-    this.#floats[to + INDEX.unscale] = 1;
-    const first = (x: View) => inPlace(this.engine, x) + elementAt(x, b, 0, 0) * 4;
-    const bits = kernels.heads_f32(
-      at.task,
-      G,
-      first(this.q),
-      first(k),
-      first(v),
-      k.strides[1] * 4,
-      v.strides[1] * 4,
-      this.sign,
-    );
-    words[to + INDEX.out_p] = at.o;
-    if (bits >= LARGE) return false;
-    tiles.visited += words[to + INDEX.visited];
-    tiles.masked += words[to + INDEX.masked];
-    out.set(arena.floats.subarray(results >> 2, (results >> 2) + H * N * E), b * H * N * E);
-    return true;
-  }
-
-  #small(): boolean {
-    const { engine, problem, buffers, q, k, v, result } = this;
-    const { G, H, N, M, D, group, layout, bias, mask, blocks, alibiSlopes, sink, dropout } = problem;
-    return !(bias ?? mask ?? blocks ?? alibiSlopes ?? sink ?? dropout ?? result.lse ?? result.written) &&
-      engine.arena.roomy && this.verbatim && this.#alike && layout === "bhnd" && G > 0 &&
-      q.strides[1] === N * D &&
-      H * N * M <= PAIRS && N * group <= buffers.rows && M <= buffers.keys && result.out.length <= SMALL &&
-      [q, k, v].every((x) => inPlace(engine, x) > 0 && (x.resident as Resident).length <= SMALL);
-  }
-
-  /** Whether Q, K and V go into the kernels as they are. */
-  protected get verbatim(): boolean {
-    return !tiny(this.problem.scale);
   }
 
   /** What is needed of (b, g) before anything of it is packed; in steps, if it is anything. */
@@ -194,14 +124,10 @@ export class ForwardCall extends Panels {
 
   #scale(halved: number): void {
     this.#halved = halved;
-    const size = Math.abs(this.problem.scale) * 2 ** halved;
-    // A negative scale negates Q, zero makes it 0: the softmax's c = scale·log2(e) must be positive and not underflow.
-    const zero = Math.fround(size * LOG2E) === 0;
-    this.sign = zero ? 0 : Math.sign(this.problem.scale);
-    this.size = zero ? 1 : size;
+    [this.sign, this.size] = signAndSize(this.problem.scale * 2 ** halved);
     const floats = this.#floats, to = this.#word;
-    floats[to + INDEX.scale] = this.size;
-    floats[to + INDEX.c] = this.#flags & task.SCORES ? LOG2E : this.size * LOG2E;
+    floats[to + word.scale] = this.size;
+    floats[to + word.c] = this.#flags & task.SCORES ? LOG2E : this.size * LOG2E;
   }
 
   /** The call that computes those rows of (b, g) that this one couldn't, into the same results. */
@@ -213,7 +139,7 @@ export class ForwardCall extends Panels {
   loadRows(b: number, g: number, r0: number, count: number): Span {
     const { H, group, queryStart, queryLength, alibiSlopes, sink, dropout } = this.problem;
     const { stage, at } = this.buffers;
-    const { q } = this;
+    const { q } = this.problem;
     const here = inPlace(this.engine, q);
     // The rows of a group follow one another, or there is one head in it.
     const direct = here && (group === 1 || q.strides[1] === queryLength[b] * q.strides[2]);
@@ -270,13 +196,13 @@ export class ForwardCall extends Panels {
   ): void {
     this.#enter(b, g, r0, count, key0, keys);
     const words = this.#words, at = this.#word;
-    words[at + INDEX.poison_p] = poisoned ? this.buffers.panel.poison : 0;
-    words[at + INDEX.flags] = this.#flags | flags;
-    words[at + INDEX.visited] = words[at + INDEX.masked] = 0;
+    words[at + word.poison_p] = poisoned ? this.buffers.panel.poison : 0;
+    words[at + word.flags] = this.#flags | flags;
+    words[at + word.visited] = words[at + word.masked] = 0;
     this.run(this.buffers.at.task);
     const { tiles } = this.result;
-    tiles.visited += words[at + INDEX.visited];
-    tiles.masked += words[at + INDEX.masked];
+    tiles.visited += words[at + word.visited];
+    tiles.masked += words[at + word.masked];
   }
 
   protected run(task: number): void {
@@ -287,8 +213,8 @@ export class ForwardCall extends Panels {
   finish(b: number, g: number, r0: number, count: number, scale: number): void {
     const { E } = this.problem;
     const { at } = this.buffers;
-    this.#words[this.#word + INDEX.rows] = count;
-    this.#floats[this.#word + INDEX.unscale] = keep(this.problem) / scale;
+    this.#words[this.#word + word.rows] = count;
+    this.#floats[this.#word + word.unscale] = keep(this.problem) / scale;
     this.engine.kernels.finish_f32(at.task);
     const { out, lse } = this.#places;
     for (let x = 0; x < count;) {
@@ -322,7 +248,7 @@ export class ForwardCall extends Panels {
     const { at } = this.buffers;
     const ld = this.buffers.keys * 4;
     this.#enter(b, g, r0, count, key0, keys);
-    this.#words[this.#word + INDEX.flags] = this.#flags;
+    this.#words[this.#word + word.flags] = this.#flags;
     this.engine.kernels.weights_f32(at.task, at.written, ld, weights ? 1 : 0);
     const target = this.result.written as Float32Array;
     for (let x = 0; x < count; x++) {
@@ -341,7 +267,7 @@ export class ForwardCall extends Panels {
       D,
       count,
       D,
-      at.q + first * D * 4,
+      at.q + first * roundUp(D, FLOAT32.wide) * 4,
       this.sign * 2 ** -this.#halved,
     );
   }
@@ -364,10 +290,10 @@ export class ForwardCall extends Panels {
     }
     // Field by field: 0.1 µs a head where a record takes 0.4.
     const words = this.#words, task = this.#word;
-    words[task + INDEX.rows] = count;
-    words[task + INDEX.key0] = key0;
-    words[task + INDEX.keys] = keys;
-    words[task + INDEX.k_tile] = words[task + INDEX.v_tile] = -1;
+    words[task + word.rows] = count;
+    words[task + word.key0] = key0;
+    words[task + word.keys] = keys;
+    words[task + word.k_tile] = words[task + word.v_tile] = -1;
   }
 
   /** Where the task starts among the words. */

@@ -13,15 +13,16 @@
  */
 import type { Engine } from "../wasm/load.ts";
 import { expectCount, expectLength } from "./expect.ts";
+import { LOG2E } from "./halvings.ts";
 import type { WeightType } from "./linear.ts";
-import { FIRST, INDEX, SCORES, TASK_BYTES } from "./task.ts";
+import { FIRST, SCORES, TASK_BYTES } from "./task.ts";
+import * as word from "./word.ts";
 
 /** Keys of a split: 1 MiB of K at D = 128, 100 µs of work. Changes bits: a constant of the profile. */
 export const SPLIT = 2048;
 /** Flags of assembly/ops/decode.ts. */
 const SHRINK = 1 << 16;
 const FINITE = 1 << 17;
-const LOG2E = 1.4426950408889634;
 const INFINITE = 0x7f800000;
 const CODES: Readonly<Record<WeightType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 
@@ -147,16 +148,16 @@ class Decode {
     // Word by word, here and in #attend: a head of a short cache takes microseconds. What stays 0 is not used.
     const words = this.#words, floats = this.#floats, to = this.#task_p >> 2;
     words.fill(0, to, to + (TASK_BYTES >> 2));
-    words[to + INDEX.q_p] = this.#q_p;
-    words[to + INDEX.bounds_p] = bounds_p;
-    words[to + INDEX.scratch_p] = scratch_p;
-    words[to + INDEX.rows] = rows;
-    words[to + INDEX.D] = D;
-    words[to + INDEX.E] = E;
-    words[to + INDEX.strips] = strips;
-    floats[to + INDEX.c] = softcap > 0 ? LOG2E : (zero ? 1 : Math.abs(scale)) * LOG2E;
-    floats[to + INDEX.scale] = zero ? 1 : Math.abs(scale);
-    floats[to + INDEX.softcap] = softcap;
+    words[to + word.q_p] = this.#q_p;
+    words[to + word.bounds_p] = bounds_p;
+    words[to + word.scratch_p] = scratch_p;
+    words[to + word.rows] = rows;
+    words[to + word.D] = D;
+    words[to + word.E] = E;
+    words[to + word.strips] = strips;
+    floats[to + word.c] = softcap > 0 ? LOG2E : (zero ? 1 : Math.abs(scale)) * LOG2E;
+    floats[to + word.scale] = zero ? 1 : Math.abs(scale);
+    floats[to + word.softcap] = softcap;
   }
 
   /** All queries that read key/value head g. */
@@ -178,31 +179,31 @@ class Decode {
     const flags = FIRST | shrink | (finite ? FINITE : 0) | (softcap > 0 ? SCORES : 0);
     const first = this.#lo - this.#lo % SPLIT;
     const words = this.#words, at = this.#task_p >> 2;
-    words[at + INDEX.flags] = flags;
+    words[at + word.flags] = flags;
     for (let key0 = first; key0 === first || key0 < this.#hi; key0 += SPLIT) {
       const whole = key0 === first;
       this.#point(whole ? this.#total : this.#part);
-      words[at + INDEX.key0] = key0;
-      words[at + INDEX.keys] = Math.max(0, Math.min(SPLIT, this.#hi - key0));
-      words[at + INDEX.k_p] = k_p + (g * kHead + key0 * kToken) * bytes;
-      words[at + INDEX.v_p] = v_p + (g * vHead + key0 * vToken) * bytes;
+      words[at + word.key0] = key0;
+      words[at + word.keys] = Math.max(0, Math.min(SPLIT, this.#hi - key0));
+      words[at + word.k_p] = k_p + (g * kHead + key0 * kToken) * bytes;
+      words[at + word.v_p] = v_p + (g * vHead + key0 * vToken) * bytes;
       kernels.decode_f32(this.#task_p, kToken, vToken, CODES[dtype]);
       if (whole) continue;
       this.#point(this.#total);
       kernels.merge_state_f32(this.#task_p, this.#part.m_p, this.#part.l_p, this.#part.o_p);
     }
-    words[at + INDEX.out_p] = out_p;
-    words[at + INDEX.lse_p] = lse_p && lse_p + g * this.#rows * 4;
-    this.#floats[at + INDEX.unscale] = shrink ? 2 ** 40 : 1;
+    words[at + word.out_p] = out_p;
+    words[at + word.lse_p] = lse_p && lse_p + g * this.#rows * 4;
+    this.#floats[at + word.unscale] = shrink ? 2 ** 40 : 1;
     kernels.finish_f32(this.#task_p);
   }
 
   /** The task's state is this one. */
   #point({ m_p, l_p, o_p }: State): void {
     const words = this.#words, at = this.#task_p >> 2;
-    words[at + INDEX.m_p] = m_p;
-    words[at + INDEX.l_p] = l_p;
-    words[at + INDEX.o_p] = o_p;
+    words[at + word.m_p] = m_p;
+    words[at + word.l_p] = l_p;
+    words[at + word.o_p] = o_p;
   }
 
   /** Elements of O that are not finite become what P·2^-40 gives; the others keep their bits. */

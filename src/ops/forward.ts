@@ -2,8 +2,7 @@
  * Exact forward, in float32 or as `problem.precision` says: streams a Problem through the fused kernel
  * (assembly/ops/forward.ts) in O(1) linear memory.
  *
- *   for each batch b whose heads are small and alike:  all of them in one call of the kernels
- *   for each other one, key/value head g               rows = the group's (head, query) pairs
+ *   small and plain: small.ts; else, for each batch b, key/value head g   rows = the group's (head, query) pairs
  *     K and V fit one panel:   pack them once, then chunk after chunk of rows
  *     otherwise:               for each chunk of rows, panel after panel of the keys it may see
  *
@@ -18,6 +17,7 @@ import { ForwardCall, type ForwardResult } from "./call.ts";
 import { valueScale } from "./panel.ts";
 import { QuantisedCall } from "./quantised.ts";
 import { keyRanges, type Span } from "./rows.ts";
+import { attendSmall } from "./small.ts";
 import { finish } from "./steps.ts";
 import { FIRST } from "./task.ts";
 
@@ -45,14 +45,15 @@ export function* forwardSteps(
   const total = queryLength.reduce((a, n) => a + n, 0);
   const mark = engine.arena.mark();
   try {
+    const small = attendSmall(engine, problem, all);
+    if (small) return small;
+    engine.arena.release(mark);
     const call = problem.precision === null || problem.D === 0 || problem.E === 0
       ? new ForwardCall(engine, problem, all)
       : new QuantisedCall(engine, problem, all);
-    const head = all.written === "scores" ? scoresOfHead : attendHead;
     for (let b = 0, before = 0; b < B; before += queryLength[b++]) {
-      if (call.attendHeads(b)) continue;
       for (let g = 0; g < G; g++) {
-        for (const share of head(call, problem, b, g, all)) {
+        for (const share of attendHead(call, problem, b, g, all)) {
           yield (before + queryLength[b] * (g + share) / G) / total;
         }
       }
@@ -71,12 +72,14 @@ function* attendHead(
   g: number,
   options: ForwardOptions,
 ): Generator<number, void> {
+  const { written } = options;
   const before = call.enter(b, g);
   if (before) yield* before;
+  const attends = written !== "scores";
   const rows = problem.queryLength[b] * problem.group;
   const end = problem.keyLength[b];
-  const whole = end <= call.buffers.keys ? loadWhole(call, b, g, end) : null;
-  const scale = whole ? whole.scale : yield* scaleOf(call, problem, b, g);
+  const whole = attends && end <= call.buffers.keys ? loadWhole(call, b, g, end) : null;
+  const scale = whole ? whole.scale : attends ? yield* scaleOf(call, problem, b, g) : 1;
   for (let r0 = 0; r0 < rows; r0 += call.buffers.rows) {
     const count = Math.min(call.buffers.rows, rows - r0);
     const span = call.loadRows(b, g, r0, count);
@@ -85,41 +88,23 @@ function* attendHead(
     // A chunk that sees no key still needs its empty states.
     else if (panels.length === 0) call.attend(b, g, r0, count, 0, 0, false, FIRST);
     let flags = FIRST;
-    for (const [key0, last] of panels) {
+    for (const [key0, last] of attends ? panels : []) {
       call.loadKeys(b, g, key0, last);
       const { poisoned } = call.loadValues(b, g, key0, last, scale);
       call.attend(b, g, r0, count, key0, last - key0, poisoned, flags);
       flags = 0;
       yield r0 / rows;
     }
-    call.finish(b, g, r0, count, scale);
-    if (options.written) {
-      for (const [key0, last] of whole && end > 0 ? [[0, end] as const] : panels) {
-        if (!whole) call.loadKeys(b, g, key0, last);
-        call.writeOut(b, g, r0, count, key0, last - key0, true);
-        yield r0 / rows;
-      }
+    if (attends) call.finish(b, g, r0, count, scale);
+    for (const [key0, last] of !written ? [] : whole && end > 0 ? [[0, end] as const] : panels) {
+      if (!whole) call.loadKeys(b, g, key0, last);
+      call.writeOut(b, g, r0, count, key0, last - key0, attends);
+      yield r0 / rows;
     }
     yield (r0 + count) / rows;
   }
   const rest = call.rest();
   if (rest) yield* attendHead(rest, problem, b, g, options);
-}
-
-/** The scores of all rows that read key head g of batch b. */
-function* scoresOfHead(call: ForwardCall, problem: Problem, b: number, g: number): Generator<number, void> {
-  const before = call.enter(b, g);
-  if (before) yield* before;
-  const rows = problem.queryLength[b] * problem.group;
-  for (let r0 = 0; r0 < rows; r0 += call.buffers.rows) {
-    const count = Math.min(call.buffers.rows, rows - r0);
-    const span = call.loadRows(b, g, r0, count);
-    for (const [key0, last] of panelsOf(call, problem, b, g, r0, count, span)) {
-      call.loadKeys(b, g, key0, last);
-      call.writeOut(b, g, r0, count, key0, last - key0, false);
-      yield r0 / rows;
-    }
-  }
 }
 
 /** [first, end) of each panel that some row of the chunk may see. */

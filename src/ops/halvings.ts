@@ -11,6 +11,17 @@ import type { Engine } from "../wasm/load.ts";
 import { finiteBits } from "./panel.ts";
 import { elementAt, type Stage, stageRows } from "./stage.ts";
 
+export const LOG2E = 1.4426950408889634;
+
+/**
+ * A scale as the kernels take it, sign·size: a negative one negates Q, zero makes it 0, since the softmax's c =
+ * size·log2(e) must be positive and not underflow.
+ */
+export function signAndSize(scale: number): [sign: number, size: number] {
+  const size = Math.abs(scale);
+  return Math.fround(size * LOG2E) === 0 ? [0, 1] : [Math.sign(scale), size];
+}
+
 /** Whether Q may have to be halved. */
 export function tiny(scale: number): boolean {
   return scale !== 0 && Math.abs(scale) < 2 ** -28;

@@ -9,7 +9,7 @@ import type { Problem } from "../problem.ts";
 import type { View } from "../tensor.ts";
 import type { Engine } from "../wasm/load.ts";
 import type { Buffers } from "./buffers.ts";
-import { bring, elementAt, inPlace, stageRows } from "./stage.ts";
+import { elementAt, inPlace, stageRows } from "./stage.ts";
 
 /** Bits of float32 +∞ and of 2^88. */
 const INFINITE = 0x7f800000;
@@ -30,24 +30,17 @@ export class Panels {
   protected readonly engine: Engine;
   protected readonly problem: Problem;
   readonly buffers: Buffers;
-  /** Those of the problem, or copies in linear memory. */
-  protected readonly q: View;
-  protected readonly k: View;
-  protected readonly v: View;
 
   constructor(engine: Engine, problem: Problem, buffers: Buffers) {
     this.engine = engine;
     this.problem = problem;
     this.buffers = buffers;
-    this.q = bring(engine, problem.q);
-    this.k = bring(engine, problem.k);
-    this.v = bring(engine, problem.v);
   }
 
   /** Packs K of keys start … end of (b, g). */
   loadKeys(b: number, g: number, start: number, end: number): void {
     const { engine: { kernels }, problem: { D }, buffers: { panel } } = this;
-    this.eachSlice(this.k, b, g, start, end, (j, count, at) => {
+    this.eachSlice(this.problem.k, b, g, start, end, (j, count, at) => {
       kernels.pack_k_f32(at, D, count, D, panel.k + (j - start) * D * 4);
     });
   }
@@ -64,7 +57,7 @@ export class Panels {
     const { kernels, arena } = engine;
     let poisoned = false;
     let bits = 0;
-    this.eachSlice(this.v, b, g, start, end, (j, count, at) => {
+    this.eachSlice(this.problem.v, b, g, start, end, (j, count, at) => {
       const tile = (j - start) >> 6;
       const found = kernels.pack_v_f32(at, E, count, E, panel.v + tile * strips * 2048, 0, mul);
       if (found >= INFINITE) {
@@ -84,7 +77,7 @@ export class Panels {
   /** Bits of the largest finite |v| among keys start … end of (b, g), without packing. */
   scanValues(b: number, g: number, start: number, end: number): number {
     let bits = 0;
-    this.eachSlice(this.v, b, g, start, end, (_, count, at) => {
+    this.eachSlice(this.problem.v, b, g, start, end, (_, count, at) => {
       bits = Math.max(bits, finiteBits(this.engine, at, this.problem.E, count));
     });
     return bits;

@@ -22,13 +22,13 @@ import type { Engine } from "../wasm/load.ts";
 import { roundUp } from "../wasm/arena.ts";
 import type { ForwardOptions } from "./buffers.ts";
 import { ForwardCall } from "./call.ts";
+import { LOG2E } from "./halvings.ts";
 import type { Span } from "./rows.ts";
 import { seenKeys } from "./seen.ts";
 import type { Steps } from "./steps.ts";
 import * as task from "./task.ts";
-import { INDEX } from "./task.ts";
+import * as word from "./word.ts";
 
-const LOG2E = 1.4426950408889634;
 /** Elements of K or V that a step looks through, ≈ 5 ms. */
 const SCANNED = 2 ** 22;
 /** Bits of 2^60 and 2^88. */
@@ -103,6 +103,7 @@ export class QuantisedCall extends ForwardCall {
         bytes: 2,
         keyBytes: nibbles ? 0.5 : 2,
         valueBytes: e4m3 ? 1 : plain ? 4 : 2,
+        wide: 2,
         multiple: 2,
         columns: floats ? 8 : 16,
       },
@@ -142,27 +143,23 @@ export class QuantisedCall extends ForwardCall {
     kernels.exp2_table(table, p / 2 ** shift, shift);
     for (const [at, n] of [[own.meanK, D], [own.zeros, D], [own.meanV, Ep]]) arena.f32(at, n).fill(0);
     const { words } = arena, to = this.buffers.at.task >> 2;
-    words[to + INDEX.k_unit_p] = own.kUnit;
-    words[to + INDEX.v_unit_p] = own.vUnit;
-    words[to + INDEX.unit_p] = own.unit;
-    words[to + INDEX.shift_p] = own.shift;
-    words[to + INDEX.c_p] = own.c;
-    words[to + INDEX.mean_p] = recipe.smoothV && !plain ? own.meanV : 0;
-    words[to + INDEX.q_sum_p] = own.qSum;
-    words[to + INDEX.table_p] = table;
+    words[to + word.k_unit_p] = own.kUnit;
+    words[to + word.v_unit_p] = own.vUnit;
+    words[to + word.unit_p] = own.unit;
+    words[to + word.shift_p] = own.shift;
+    words[to + word.c_p] = own.c;
+    words[to + word.mean_p] = recipe.smoothV && !plain ? own.meanV : 0;
+    words[to + word.q_sum_p] = own.qSum;
+    words[to + word.table_p] = table;
     // Tiles are unpacked for each block of rows: 4, as planned where they stay in L1, are too few (407 → 258 ms).
-    words[to + INDEX.br] = options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0);
-    words[to + INDEX.k_tile_p] = codes;
-    words[to + INDEX.v_tile_p] = tile;
-    words[to + INDEX.v_unit_step] = step ?? 0;
-    arena.floats[to + INDEX.top] = p;
+    words[to + word.br] = options.br ?? Math.max(this.buffers.br, nibbles || e4m3 ? 64 : 0);
+    words[to + word.k_tile_p] = codes;
+    words[to + word.v_tile_p] = tile;
+    words[to + word.v_unit_step] = step ?? 0;
+    arena.floats[to + word.top] = p;
     // Units and shifts are in natural units as they are.
-    arena.floats[to + INDEX.scale] = 1;
-    if (floats) arena.floats[to + INDEX.c] = LOG2E;
-  }
-
-  protected override get verbatim(): boolean {
-    return false;
+    arena.floats[to + word.scale] = 1;
+    if (floats) arena.floats[to + word.c] = LOG2E;
   }
 
   /** Means of K and V. */
@@ -187,7 +184,7 @@ export class QuantisedCall extends ForwardCall {
     const { vUnit, meanV, seen } = this.#own;
     const width = roundUp(E, 8);
     arena.f32(vUnit, width).fill(448 * SMALLEST);
-    yield* this.#slices(this.v, b, g, (j, rows, at) => {
+    yield* this.#slices(this.problem.v, b, g, (j, rows, at) => {
       kernels.column_max_f32(
         ...[at, E, rows, E, meanV, this.#seen ? seen + j : 0, vUnit] as const,
       );
@@ -199,10 +196,10 @@ export class QuantisedCall extends ForwardCall {
     const { smoothK, smoothV } = this.#recipe;
     this.#seen = seen;
     if (seen) this.engine.arena.u8(this.#own.seen, seen.length).set(seen);
-    yield* this.#means(this.k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
+    yield* this.#means(this.problem.k, b, g, smoothK ? this.#own.meanK : 0, LARGE_QK);
     // What float32 does with V needs no mean: Σp·v = Σp·(v − v̄) + v̄·Σp.
     if (this.#plain) return;
-    yield* this.#means(this.v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
+    yield* this.#means(this.problem.v, b, g, smoothV ? this.#own.meanV : 0, LARGE_V);
   }
 
   /** Writes the means of x's columns to mean_p, if it isn't 0; keys with |x| of `large` bits or more are bad. */
@@ -256,7 +253,7 @@ export class QuantisedCall extends ForwardCall {
     const row = roundUp(D, 2) * 2;
     const bytes = this.#bytes.qk;
     const codes = this.#codes;
-    this.eachSlice(this.k, b, g, start, end, (j, rows, from) => {
+    this.eachSlice(this.problem.k, b, g, start, end, (j, rows, from) => {
       const at = j - start;
       const to = codes || panel.k + at * (bytes ? D : row);
       kernels.pack_rows_i16(
@@ -281,7 +278,7 @@ export class QuantisedCall extends ForwardCall {
     const bytes = this.#bytes.v, step = this.#step;
     // The units of a tile are those of all its keys, also of those that this chunk of rows doesn't see.
     const whole = Math.min(roundUp(end, 64), keyLength[b]);
-    this.eachSlice(this.v, b, g, start, whole, (j, rows, from) => {
+    this.eachSlice(this.problem.v, b, g, start, whole, (j, rows, from) => {
       const at = j - start;
       const e4m3 = step !== null;
       const to = panel.v + at * (e4m3 ? roundUp(E, 8) : bytes ? Ep : 2 * Ep);

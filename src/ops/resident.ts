@@ -6,14 +6,16 @@
  *
  * 4·H·N·M·D flops, half of them where M = N; memory: one panel, and packed Q with its states for one group.
  */
+import { roundUp } from "../wasm/arena.ts";
 import type { Engine } from "../wasm/load.ts";
-import { SCRATCH } from "./buffers.ts";
+import { FLOAT32, SCRATCH } from "./buffers.ts";
+import { LOG2E } from "./halvings.ts";
 import { valueScale } from "./panel.ts";
-import { FIRST, INDEX, TASK_BYTES } from "./task.ts";
+import { FIRST, openTask, TASK_BYTES } from "./task.ts";
+import * as word from "./word.ts";
 
 /** Bytes a packed panel of K and V may take: it should stay in L2. */
 const PANEL = 1.5 * 2 ** 20;
-const LOG2E = 1.4426950408889634;
 /** Bits of float32 +∞. */
 const INFINITE = 0x7f800000;
 
@@ -74,7 +76,7 @@ function allocate({ arena }: Engine, { N, M, H, G, D }: ResidentAttention): Buff
     k: arena.alloc(keys * D * 4),
     v: arena.alloc(keys * strips * 32),
     poison: arena.alloc(keys / 64 * 4),
-    q: arena.alloc(group * rows * D * 4),
+    q: arena.alloc(group * rows * roundUp(D, FLOAT32.wide) * 4),
     m: arena.alloc(group * rows * 4),
     l: arena.alloc(group * rows * 4),
     o: arena.alloc(group * rows * strips * 32),
@@ -101,28 +103,19 @@ function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g:
   const row = G * D * 4;
   const bits = kernels.max_bits_f32(v_p, G * D, M, D);
   const scale = valueScale(bits);
-  const to = buffers.task >> 2;
-  words.fill(0, to, to + (TASK_BYTES >> 2));
-  words[to + INDEX.k_p] = buffers.k;
-  words[to + INDEX.v_p] = buffers.v;
-  words[to + INDEX.bounds_p] = buffers.bounds;
-  words[to + INDEX.scratch_p] = buffers.scratch;
-  words[to + INDEX.rows] = N;
-  words[to + INDEX.D] = words[to + INDEX.E] = D;
-  words[to + INDEX.strips] = strips;
-  words[to + INDEX.br] = 64;
-  floats[to + INDEX.scale] = 1 / Math.sqrt(D);
-  floats[to + INDEX.c] = LOG2E / Math.sqrt(D);
-  floats[to + INDEX.unscale] = 1 / scale;
-  floats[to + INDEX.keep] = 1;
-  const query = (h: number) => buffers.q + h * rows * D * 4;
+  const to = openTask(engine.arena, buffers, buffers, D, D, strips, 64);
+  words[to + word.rows] = N;
+  floats[to + word.scale] = 1 / Math.sqrt(D);
+  floats[to + word.c] = LOG2E / Math.sqrt(D);
+  floats[to + word.unscale] = 1 / scale;
+  const query = (h: number) => buffers.q + h * rows * roundUp(D, FLOAT32.wide) * 4;
   const result = (h: number) => buffers.o + h * rows * strips * 32;
   /** The task is about head h of the group. */
   const point = (h: number) => {
-    words[to + INDEX.q_p] = query(h);
-    words[to + INDEX.m_p] = buffers.m + h * rows * 4;
-    words[to + INDEX.l_p] = buffers.l + h * rows * 4;
-    words[to + INDEX.o_p] = words[to + INDEX.out_p] = result(h);
+    words[to + word.q_p] = query(h);
+    words[to + word.m_p] = buffers.m + h * rows * 4;
+    words[to + word.l_p] = buffers.l + h * rows * 4;
+    words[to + word.o_p] = words[to + word.out_p] = result(h);
   };
 
   for (let h = 0; h < group; h++) {
@@ -136,10 +129,10 @@ function attendGroup(engine: Engine, at: ResidentAttention, buffers: Buffers, g:
     const poison_p = bits >= INFINITE ? buffers.poison : 0;
     for (let h = 0; h < group; h++) {
       point(h);
-      words[to + INDEX.key0] = key0;
-      words[to + INDEX.keys] = count;
-      words[to + INDEX.poison_p] = poison_p;
-      words[to + INDEX.flags] = key0 === 0 ? FIRST : 0;
+      words[to + word.key0] = key0;
+      words[to + word.keys] = count;
+      words[to + word.poison_p] = poison_p;
+      words[to + word.flags] = key0 === 0 ? FIRST : 0;
       kernels.forward_f32(buffers.task);
     }
   }

@@ -8,8 +8,6 @@ import { elementReader, elements, type View } from "../tensor.ts";
 
 /** Floats a slice should hold: 64 KiB, so that what was staged is still in L2 when it is packed. */
 const SLICE = 16384;
-/** Elements of a tensor that is brought into linear memory as it is, 128 KiB. */
-export const SMALL = 2 * SLICE;
 
 export interface Stage {
   /** Where the staged rows start; ld = width. */
@@ -40,20 +38,16 @@ export function elementAt({ offset, strides }: View, b: number, h: number, i: nu
 }
 
 /** Address of element 0 if rows of the view lie in this memory one after the other, as the kernels read them; or 0. */
-export function inPlace({ arena }: Engine, { resident, dtype, strides, shape }: View): number {
+export function inPlace({ arena }: Engine, source: View): number {
+  const { resident, dtype } = source;
   if (resident?.memory !== arena.memory || resident.length > CACHED || dtype !== "float32") return 0;
-  const width = shape[3];
-  return strides[2] === width && (width === 1 || strides[3] === 1) ? resident.at : 0;
+  return dense(source) ? resident.at : 0;
 }
 
-/** A small tensor in linear memory, with one copy in place of one a head; what is large stays, or all if memory is short. */
-export function bring({ arena }: Engine, source: View): View {
-  const { data, dtype, resident } = source;
-  const { length } = data;
-  if (resident || length > SMALL || dtype !== "float32" || !arena.roomy) return source;
-  const at = arena.alloc(length * 4);
-  arena.floats.set(data as Float32Array, at >> 2);
-  return { ...source, resident: { memory: arena.memory, at, length, elements: () => data } };
+/** Rows of the view follow one another. */
+export function dense({ strides, shape }: View): boolean {
+  const width = shape[3];
+  return strides[2] === width && (width === 1 || strides[3] === 1);
 }
 
 /** Copies `count` rows of [·, ·, row, width] that start at element `first` to staged row `to`. */

@@ -1,60 +1,51 @@
-/**
- * The record of assembly/ops/task.ts, written from here: which 4-byte word each field is. Named one by one and nowhere
- * else, so that the build leaves numbers of it.
- */
-export const INDEX = {
-  q_p: 0,
-  k_p: 1,
-  v_p: 2,
-  poison_p: 3,
-  bounds_p: 4,
-  m_p: 5,
-  l_p: 6,
-  o_p: 7,
-  scratch_p: 8,
-  rows: 9,
-  D: 10,
-  strips: 11,
-  key0: 12,
-  keys: 13,
-  flags: 14,
-  c: 15,
-  scale: 16,
-  softcap: 17,
-  slope_p: 18,
-  bias_p: 19,
-  bias_step: 20,
-  mask_p: 21,
-  mask_step: 22,
-  E: 23,
-  out_p: 24,
-  lse_p: 25,
-  sink_p: 26,
-  unscale: 27,
-  br: 28,
-  blocks_p: 29,
-  blocks_ld: 30,
-  drop_p: 31,
-  threshold: 32,
-  keep: 33,
-  visited: 34,
-  masked: 35,
-  k_unit_p: 36,
-  v_unit_p: 37,
-  unit_p: 38,
-  shift_p: 39,
-  c_p: 40,
-  mean_p: 41,
-  top: 42,
-  table_p: 43,
-  q_sum_p: 44,
-  k_tile_p: 45,
-  v_tile_p: 46,
-  k_tile: 47,
-  v_tile: 48,
-  v_unit_step: 49,
-} as const;
+/** The record of assembly/ops/task.ts, written from here. */
+import type { Arena } from "../wasm/arena.ts";
+import * as word from "./word.ts";
+
 export const TASK_BYTES = 200;
+
+/** Addresses of what every task has. */
+export interface Places {
+  readonly task: number;
+  readonly q: number;
+  readonly bounds: number;
+  readonly scratch: number;
+  readonly m: number;
+  readonly l: number;
+  readonly o: number;
+}
+
+/**
+ * A record with all that does not change from call to call, results over O; what is not named is 0. Returns its first word.
+ * Word by word: 0.1 µs where an object takes 0.6.
+ */
+export function openTask(
+  { words, floats }: Arena,
+  at: Places,
+  { k, v }: { readonly k: number; readonly v: number },
+  D: number,
+  E: number,
+  strips: number,
+  br: number,
+): number {
+  const to = at.task >> 2;
+  words.fill(0, to, to + (TASK_BYTES >> 2));
+  words[to + word.q_p] = at.q;
+  words[to + word.k_p] = k;
+  words[to + word.v_p] = v;
+  words[to + word.bounds_p] = at.bounds;
+  words[to + word.m_p] = at.m;
+  words[to + word.l_p] = at.l;
+  words[to + word.o_p] = words[to + word.out_p] = at.o;
+  words[to + word.scratch_p] = at.scratch;
+  words[to + word.D] = D;
+  words[to + word.E] = E;
+  words[to + word.strips] = strips;
+  words[to + word.br] = br;
+  words[to + word.k_tile] = words[to + word.v_tile] = -1;
+  floats[to + word.unscale] = floats[to + word.keep] = 1;
+  return to;
+}
 
 /** Bits of Task.flags. */
 export const FIRST = 1;

@@ -49,8 +49,7 @@ export class Arena {
   /** Address of a new block of `bytes`; its contents are whatever the last call left there. */
   alloc(bytes: number): number {
     const size = roundUp(bytes + SLACK, ALIGN);
-    let start = this.#top;
-    for (const [from, to] of this.#pins) if (from < start + size && start < to) start = to;
+    const start = this.#place(size);
     const end = start + size;
     if (end > this.#limit) throw noMemory(end, this.#limit);
     if (end > this.size) this.#grow(end);
@@ -58,11 +57,16 @@ export class Arena {
     return start;
   }
 
-  /** Whether memory may go for speed alone: what a call can do without must not be why it fails. */
-  get roomy(): boolean {
-    let spare = this.#limit - this.#top;
-    for (const [from, to] of this.#pins) spare -= to - from;
-    return spare > SPARE;
+  /** The lowest address of so many free bytes. */
+  #place(size: number): number {
+    let start = this.#top;
+    for (const [from, to] of this.#pins) if (from < start + size && start < to) start = to;
+    return start;
+  }
+
+  /** Whether so many bytes may go for speed alone: what a call can do without must not be why it fails. */
+  affords(bytes: number): boolean {
+    return this.#place(bytes + SPARE) + bytes + SPARE <= this.#limit;
   }
 
   /** A block that stays until `unpin`, whatever is released meanwhile. */

@@ -24,3 +24,8 @@ export function hasSimd(): boolean {
 export function hasRelaxedSimd(): boolean {
   return validates(RELAXED);
 }
+
+/** Of what the relaxed kernels need, for the message of NO_SIMD. */
+export function lacksRelaxed(): string | null {
+  return hasRelaxedSimd() ? null : "relaxed SIMD; the deterministic kernels and flashtile/reference work";
+}

@@ -46,10 +46,8 @@ export interface TileExports {
     row0: number,
     mul: number,
   ): number;
-  qk_f32_4x8: QkTile;
-  qk_f32_4x8_scalar: QkTile;
-  pv_f32_4x8: PvTile;
-  pv_f32_4x8_scalar: PvTile;
+  gemm_f32_4x8: GemmTile;
+  gemm_f32_4x8_scalar: GemmTile;
   drop_f32_64: DropTile;
   drop_f32_64_scalar: DropTile;
   softmax_f32_4x64: SoftmaxTile;
@@ -197,25 +195,17 @@ export type PvCodes = (
   ldO: number,
 ) => void;
 
-/** S[4, 8·strips] = Q·Kᵀ; ldS in bytes; at top_p the largest of each row, lane by lane. */
-export type QkTile = (
-  q_p: number,
-  k_p: number,
-  D: number,
+/** C[4, 8·strips] = A·B, or += without `first`; rows of A are 256 bytes apart, ldB and ldC in bytes, top_p may be 0. */
+export type GemmTile = (
+  a_p: number,
+  b_p: number,
+  n: number,
   strips: number,
-  s_p: number,
-  ldS: number,
+  ldB: number,
+  c_p: number,
+  ldC: number,
+  first: number,
   top_p: number,
-) => void;
-
-/** O[4, 8·strips] += P·V; rows of P are 256 bytes apart, ldO in bytes. */
-export type PvTile = (
-  p_p: number,
-  v_p: number,
-  keys: number,
-  strips: number,
-  o_p: number,
-  ldO: number,
 ) => void;
 
 /** What a Llama-style model needs round its attention: assembly/ops. Strides are in elements. */

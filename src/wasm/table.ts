@@ -16,8 +16,7 @@ export interface KernelRow {
 
 export const TABLE: readonly KernelRow[] = [
   row("exp2_f32", "exp2"),
-  row("qk_f32_4x8", "forward"),
-  row("pv_f32_4x8", "forward"),
+  row("gemm_f32_4x8", "forward"),
   row("softmax_f32_4x64", "forward"),
   row("drop_f32_64", "forward"),
   row("qk_i16_4x16", "forward_i16"),

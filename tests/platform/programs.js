@@ -57,7 +57,7 @@ export function runProgram([command, ...args], folder, entry) {
  * Milliseconds that the first attention adds to an empty script: the fastest of so many fresh processes with it less the
  * fastest without, taken in turn. Whatever else the machine does only adds.
  */
-export function coldStart([command, ...args], folder, pairs = 25) {
+export function coldStart([command, ...args], folder, pairs = 60) {
   const time = (entry) => {
     const start = performance.now();
     const { status, stderr } = spawnSync(command, [...args, entry], {
