@@ -4,12 +4,13 @@
  * that names each scope by itself leaves 4 % more of the core.
  *
  * Variables are renamed so that two with one name never meet. Properties are renamed if `kept` has not their name and no
- * string of the bundle spells it.
+ * string of the bundle spells it. Private ones become such properties: what TypeScript has checked need not be checked
+ * again by an engine that starts, 0.1 ms of it.
  */
 import ts from "typescript";
 
-/** About by frequency, exchanged here and there as gzip liked; reserved words of two letters are left out below. */
-const LETTERS = [..."etrnoaisqlkudhpmvbfwgxyjczETGNOAISCLFUDHKMPBVWYXRJQZ_$"];
+/** By frequency, then exchanged as gzip liked it: ten thousand tries, −0.3 %. Reserved words are left out below. */
+const LETTERS = [..."etrosnxiaqbpgwjhuIcflkMydmHQSGvF$AzELYTCBZN_JDVUKPROXW"];
 const PAIRS = LETTERS.flatMap((first) => LETTERS.slice(0, 26).map((second) => first + second));
 const SHORT = [...LETTERS, ...PAIRS.filter((name) => !["as", "do", "if", "in", "is", "of"].includes(name))];
 
@@ -19,8 +20,7 @@ const SHORT = [...LETTERS, ...PAIRS.filter((name) => !["as", "do", "if", "in", "
 export function shortNames(code, kept) {
   const { variables, properties, privates, places, strings } = readNames(code);
   const stays = (name) => kept.has(name) || strings.has(name);
-  chooseNames(variables, properties, stays);
-  privates.sort(byUses).forEach((field, n) => field.short = `#${SHORT[n]}`);
+  chooseNames(variables, [...properties, ...privates], stays);
   let text = "";
   let at = 0;
   for (const { node, variable, property, exported } of places) {
@@ -29,7 +29,11 @@ export function shortNames(code, kept) {
     if (exported) text += `${variable.short} as ${exported}`;
     else if (variable && property && variable.short !== property.short) {
       text += `${property.short}:${variable.short}`;
-    } else text += (variable ?? property).short;
+    } else {
+      // `get #x` may have been `get#x`.
+      if (ts.isPrivateIdentifier(node) && /\w$/.test(text)) text += " ";
+      text += (variable ?? property).short;
+    }
   }
   const renamed = new Map(properties.map(({ word, short }) => [word, short]));
   return { text: text + code.slice(at), renamed };
@@ -75,7 +79,11 @@ function readNames(code) {
   };
   const visit = (node) => {
     if (ts.isStringLiteralLike(node)) strings.add(node.text);
-    if (ts.isPrivateIdentifier(node)) return place(node, { property: propertyAt(node.text, privates) });
+    if (ts.isClassLike(node)) expectOwnNames(node, checker);
+    if (ts.isPrivateIdentifier(node)) {
+      if (ts.isBinaryExpression(node.parent)) throw new SyntaxError(`${node.text} in …: not supported`);
+      return place(node, { property: propertyAt(node.text, privates) });
+    }
     if (!ts.isIdentifier(node)) return ts.forEachChild(node, visit);
     const { parent } = node;
     if (isPropertyName(node)) return place(node, { property: propertyAt(node.text) });
@@ -105,6 +113,22 @@ function readNames(code) {
   visit(file);
   const [all, own, hidden] = [variables, properties, privates].map((map) => [...map.values()]);
   return { variables: all, properties: own, privates: hidden, places, strings };
+}
+
+/** A class and those that it extends must not have private names in common. */
+function expectOwnNames(node, checker) {
+  const privatesOf = ({ members }) =>
+    members.flatMap(({ name }) => name && ts.isPrivateIdentifier(name) ? name.text : []);
+  const names = new Set(privatesOf(node));
+  const baseOf = ({ heritageClauses }) => {
+    const base = heritageClauses?.[0]?.types[0]?.expression;
+    const declaration = base && checker.getSymbolAtLocation(base)?.declarations?.[0];
+    return declaration && (ts.isVariableDeclaration(declaration) ? declaration.initializer : declaration);
+  };
+  for (let base = baseOf(node); base && ts.isClassLike(base); base = baseOf(base)) {
+    const twice = privatesOf(base).find((name) => names.has(name));
+    if (twice) throw new SyntaxError(`${twice}: a class that extends another has it too`);
+  }
 }
 
 function isPropertyName(node) {
