@@ -15,6 +15,8 @@ const { arena, kernels } = engine;
 const EPS = 2 ** -24;
 const CANARY = 0x7fa5a5a5;
 const GUARD = 16;
+/** Of assembly/tile/gemm_f32_4x8.ts. */
+const ZEROS = 32768;
 
 const WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 16, 40, 59, 64, 80, 128];
 
@@ -153,7 +155,7 @@ describe("gemm_f32_4x8()", () => {
       const last = d + 64 >= D;
       tile(
         ...[qp + d * 16, kp + d * 32, Math.min(D - d, 64), strips, D * 32] as const,
-        ...[s, strips * 32, d === 0 ? 1 : 0, last ? top : 0] as const,
+        ...[s, strips * 32, d === 0 ? ZEROS - s : 0, last ? top : 0] as const,
       );
     }
   };

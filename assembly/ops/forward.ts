@@ -12,7 +12,7 @@
  *
  * 2·(D + E) flops for each (row, key) from 4·(D + E)/Br bytes of K and V out of L2.
  */
-import { gemm_f32_4x8, gemm_f32_4x8_scalar } from "../tile/gemm_f32_4x8";
+import { gemm_f32_4x8, gemm_f32_4x8_scalar, ZEROS } from "../tile/gemm_f32_4x8";
 import { drop_f32_64, drop_f32_64_scalar } from "../tile/drop_f32_64";
 import { rowQ } from "../tile/pack";
 import { score_f32_64 } from "../tile/score_f32_64";
@@ -138,11 +138,11 @@ function strip(t: Task, row: i32, j0: i32, s: Strip): void {
   if (twins(t)) {
     softmax_f32_4x64_scalar(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
-    if (!poisoned) gemm_f32_4x8_scalar(s_p, v_p, keys, strips, 2048, o_p, ldO, false, 0);
+    if (!poisoned) gemm_f32_4x8_scalar(s_p, v_p, keys, strips, 2048, o_p, ldO, 0, 0);
   } else {
     softmax_f32_4x64(scratch, from, to, t.c, t.m_p + state, t.l_p + state, o_p, strips, top_p);
     if (t.drop_p) drop(t, row, j0, from, to);
-    if (!poisoned) gemm_f32_4x8(s_p, v_p, keys, strips, 2048, o_p, ldO, false, 0);
+    if (!poisoned) gemm_f32_4x8(s_p, v_p, keys, strips, 2048, o_p, ldO, 0, 0);
   }
   if (poisoned) poisonedValues(scratch, v_p, from, keys, strips, o_p);
 }
@@ -184,9 +184,9 @@ function products(t: Task, row: i32, k_p: usize, strips: i32, s_p: usize, top_p:
   const D = t.D, ldK = (<usize> D) << 5;
   let q_p = t.q_p + (<usize> row) * rowQ(D);
   for (let d: i32 = 0; d < D; d += 64) {
-    const n = min(D - d, 64), first = d == 0, tops = d + 64 < D ? 0 : top_p;
-    if (twins(t)) gemm_f32_4x8_scalar(q_p, k_p, n, strips, ldK, s_p, 256, first, tops);
-    else gemm_f32_4x8(q_p, k_p, n, strips, ldK, s_p, 256, first, tops);
+    const n = min(D - d, 64), from = d == 0 ? ZEROS - s_p : 0, tops = d + 64 < D ? 0 : top_p;
+    if (twins(t)) gemm_f32_4x8_scalar(q_p, k_p, n, strips, ldK, s_p, 256, from, tops);
+    else gemm_f32_4x8(q_p, k_p, n, strips, ldK, s_p, 256, from, tops);
     q_p += 1024;
     k_p += 2048;
   }

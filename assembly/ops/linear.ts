@@ -67,8 +67,12 @@ export function linear_f32(
 
 /** 4 rows of X against 8 of W, 64 of depth at a time. */
 function tile(q_p: usize, k_p: usize, depth: i32, c_p: usize, ldC: usize): void {
+  for (let r: usize = 0; r < 4; r++) {
+    v128.store(c_p + r * ldC, i32x4.splat(0));
+    v128.store(c_p + r * ldC, i32x4.splat(0), 16);
+  }
   for (let d: i32 = 0; d < depth; d += 64) {
-    gemm_f32_4x8(q_p, k_p, min(depth - d, 64), 1, 0, c_p, ldC, d == 0, 0);
+    gemm_f32_4x8(q_p, k_p, min(depth - d, 64), 1, 0, c_p, ldC, 0, 0);
     q_p += 1024;
     k_p += 2048;
   }

@@ -1,5 +1,5 @@
 /**
- * The tile of both products: C[r, c] += Σ_i A[r, i]·B[i, c] for 4 rows, n ≤ 64 of i, 8·strips columns, i ascending.
+ * The tile of both products: C[r, c] = I[r, c] + Σ_i A[r, i]·B[i, c] for 4 rows, n ≤ 64 of i, 8·strips columns, i ascending.
  *
  *   S = Q·Kᵀ   A a strip of Q, B keys d-major, i over 64 of D at a time     from 0
  *   O += P·V   A four rows of P, B values, i over the keys of a tile
@@ -11,7 +11,8 @@
  * its own exit: in one block they spill (36 → 25 GFLOP/s), and one step a turn, which V8 unrolls twice, pays for its
  * stack check (Zen 3: 71 → 81 % of the canary on Node 20, 89 → 92 on 24). n, strips ≥ 1.
  *
- * first: from 0 instead of what C holds. top_p: where the largest of each row goes, lane by lane (column c in lane
+ * from: how far I lies behind C, whose strides it has: 0 to add to C; ZEROS less c_p, rows 256 bytes apart, to start from
+ * 0 (a branch costs V8 15 a tenth of the tile). top_p: where the largest of each row goes, lane by lane (column c in lane
  * c mod 4), [4][4], or 0: while the sums are in registers that is 2 operations for 4·8 elements, what the softmax would
  * read all of them again for.
  *
@@ -21,6 +22,9 @@
 import { madd } from "../math/madd";
 import { clearTops } from "./row_max";
 
+/** A kilobyte of them, behind the tables in the first 64 KiB, which nobody writes. */
+export const ZEROS: usize = 32768;
+
 export function gemm_f32_4x8(
   a_p: usize,
   b_p: usize,
@@ -29,7 +33,7 @@ export function gemm_f32_4x8(
   ldB: usize,
   c_p: usize,
   ldC: usize,
-  first: bool,
+  from: usize,
   top_p: usize,
 ): void {
   const end = a_p + ((<usize> n) << 2);
@@ -38,17 +42,10 @@ export function gemm_f32_4x8(
     const c1 = c_p + ldC;
     const c2 = c1 + ldC;
     const c3 = c2 + ldC;
-    let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
-    if (!first) {
-      c00 = v128.load(c_p);
-      c01 = v128.load(c_p, 16);
-      c10 = v128.load(c1);
-      c11 = v128.load(c1, 16);
-      c20 = v128.load(c2);
-      c21 = v128.load(c2, 16);
-      c30 = v128.load(c3);
-      c31 = v128.load(c3, 16);
-    }
+    let c00 = v128.load(c_p + from), c01 = v128.load(c_p + from, 16);
+    let c10 = v128.load(c1 + from), c11 = v128.load(c1 + from, 16);
+    let c20 = v128.load(c2 + from), c21 = v128.load(c2 + from, 16);
+    let c30 = v128.load(c3 + from), c31 = v128.load(c3 + from, 16);
     let a = a_p;
     let b = b_p;
     do {
@@ -152,7 +149,7 @@ export function gemm_f32_4x8_scalar(
   ldB: usize,
   c_p: usize,
   ldC: usize,
-  first: bool,
+  from: usize,
   top_p: usize,
 ): void {
   if (top_p) clearTops(top_p);
@@ -160,7 +157,7 @@ export function gemm_f32_4x8_scalar(
     for (let r: usize = 0; r < 4; r++) {
       for (let c: usize = 0; c < 8; c++) {
         const at = c_p + r * ldC + (c << 2);
-        let sum: f32 = first ? 0 : load<f32>(at);
+        let sum = load<f32>(at + from);
         for (let i: usize = 0; i < <usize> n; i++) {
           sum += load<f32>(a_p + (r << 8) + (i << 2)) * load<f32>(b_p + (i << 5) + (c << 2));
         }

@@ -195,7 +195,7 @@ export type PvCodes = (
   ldO: number,
 ) => void;
 
-/** C[4, 8·strips] = A·B, or += without `first`; rows of A are 256 bytes apart, ldB and ldC in bytes, top_p may be 0. */
+/** C[4, 8·strips] = A·B + what lies `from` behind C; rows of A are 256 bytes apart, ldB and ldC in bytes, top_p may be 0. */
 export type GemmTile = (
   a_p: number,
   b_p: number,
@@ -204,7 +204,7 @@ export type GemmTile = (
   ldB: number,
   c_p: number,
   ldC: number,
-  first: number,
+  from: number,
   top_p: number,
 ) => void;
 

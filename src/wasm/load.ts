@@ -75,7 +75,7 @@ export function instantiate(build: Kernels, maxMemory: number = MAX_MEMORY): Eng
   }
   // On zeros, until V8 takes the tile for hot (1.8 MB of its baseline code): optimized on another thread while JavaScript
   // is compiled on this one, it halves the kernels' part of a process's first call (1.6 → 0.8 ms) for 0.1 ms here.
-  kernels.gemm_f32_4x8(WARM, WARM, 64, 128, 0, WARM, 0, 1, 0);
+  kernels.gemm_f32_4x8(WARM, WARM, 64, 128, 0, WARM, 0, 0, 0);
   return { name: build.name, kernels, arena: new Arena(memory, limit) };
 }
 
