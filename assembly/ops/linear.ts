@@ -1,7 +1,7 @@
 import { load_bf16, load_f16 } from "../math/half";
 import { madd } from "../math/madd";
 import { gemv_f32_1x16, gemv_f32_1x8 } from "../tile/gemv_f32_1x8";
-import { gemm_f32_4x8 } from "../tile/gemm_f32_4x8";
+import { gemm_f32_4x8, ZEROS } from "../tile/gemm_f32_4x8";
 import { pack_k_f32, pack_q_f32, rowQ } from "../tile/pack";
 
 /**
@@ -24,9 +24,9 @@ function panel_rows(depth: i32): i32 {
   return max(4, min(MOST_ROWS, PANEL / 4 / max(depth, 1)) & ~3);
 }
 
-/** Bytes of scratch that linear_f32 needs: a packed panel of X and one 4×8 tile. */
+/** Bytes of scratch that linear_f32 needs: a packed panel of X, and its sums with 64 rows of W, 256 bytes a row. */
 export function linear_scratch(rows: i32, depth: i32): i32 {
-  return (rows == 1 ? 0 : min(panel_rows(depth), (rows + 3) & ~3) * <i32> rowQ(depth)) + 128;
+  return rows == 1 ? 128 : min(panel_rows(depth), (rows + 3) & ~3) * (<i32> rowQ(depth) + 256);
 }
 
 /** `x_stride`, `y_stride` are the distances of rows in elements. */
@@ -43,39 +43,40 @@ export function linear_f32(
 ): void {
   if (depth == 0) return zero(y_p, rows, width, y_stride);
   if (rows == 1) return gemv(x_p, w_p, y_p, depth, width, scratch_p);
-  const edge_p = scratch_p, panel_p = scratch_p + 128;
-  const most = panel_rows(depth);
+  const most = panel_rows(depth), sums_p = scratch_p;
   for (let i = 0; i < rows; i += most) {
-    const live = min(most, rows - i);
+    const live = min(most, rows - i), strips = (live + 3) & ~3;
+    const panel_p = sums_p + ((<usize> strips) << 8);
     pack_q_f32(x_p + (<usize> (i * x_stride) << 2), x_stride, live, depth, panel_p, 1);
-    for (let j = 0; j < width; j += 8) {
-      const k_p = w_p + (<usize> (j * depth) << 2);
-      for (let r = 0; r < live; r += 4) {
-        const q_p = panel_p + (<usize> r) * rowQ(depth);
-        const c_p = y_p + (<usize> ((i + r) * y_stride + j) << 2);
-        const mr = min(4, live - r), nr = min(8, width - j);
-        if (mr == 4 && nr == 8) {
-          tile(q_p, k_p, depth, c_p, (<usize> y_stride) << 2);
-        } else {
-          tile(q_p, k_p, depth, edge_p, 32);
-          copy_tile(edge_p, 8, c_p, y_stride, mr, nr);
-        }
+    for (let j = 0; j < width; j += 64) {
+      const columns = min(64, width - j);
+      block(panel_p, w_p + (<usize> (j * depth) << 2), strips, depth, columns, sums_p);
+      let to_p = y_p + (<usize> (i * y_stride + j) << 2);
+      for (let r = 0; r < live; r++, to_p += (<usize> y_stride) << 2) {
+        copy_row(sums_p + ((<usize> r) << 8), to_p, columns);
       }
     }
   }
 }
 
-/** 4 rows of X against 8 of W, 64 of depth at a time. */
-function tile(q_p: usize, k_p: usize, depth: i32, c_p: usize, ldC: usize): void {
-  for (let r: usize = 0; r < 4; r++) {
-    v128.store(c_p + r * ldC, i32x4.splat(0));
-    v128.store(c_p + r * ldC, i32x4.splat(0), 16);
+/**
+ * A panel of X against up to 64 rows of W: 64 of depth of all strips before the next 64, so that these of W come out of
+ * L1. Sums are 256 bytes apart, since those of Y at powers of two would drive each other out of it.
+ */
+function block(panel_p: usize, k_p: usize, rows: i32, depth: i32, columns: i32, sums_p: usize): void {
+  const strip = rowQ(depth) << 2, ldB = (<usize> depth) << 5, strips = (columns + 7) >> 3;
+  for (let d: i32 = 0; d < depth; d += 64, panel_p += 1024, k_p += 2048) {
+    let q_p = panel_p, to_p = sums_p;
+    for (let r: i32 = 0; r < rows; r += 4, q_p += strip, to_p += 1024) {
+      gemm_f32_4x8(q_p, k_p, min(depth - d, 64), strips, ldB, to_p, 256, d == 0 ? ZEROS - to_p : 0, 0);
+    }
   }
-  for (let d: i32 = 0; d < depth; d += 64) {
-    gemm_f32_4x8(q_p, k_p, min(depth - d, 64), 1, 0, c_p, ldC, 0, 0);
-    q_p += 1024;
-    k_p += 2048;
-  }
+}
+
+function copy_row(from_p: usize, to_p: usize, columns: i32): void {
+  let c: i32 = 0;
+  for (; c + 4 <= columns; c += 4, from_p += 16, to_p += 16) v128.store(to_p, v128.load(from_p));
+  for (; c < columns; c++, from_p += 4, to_p += 4) store<f32>(to_p, load<f32>(from_p));
 }
 
 function gemv(x_p: usize, w_p: usize, y_p: usize, depth: i32, width: i32, scratch_p: usize): void {
@@ -89,21 +90,10 @@ function gemv(x_p: usize, w_p: usize, y_p: usize, depth: i32, width: i32, scratc
     if (width >= 8) gemv_f32_1x8(x_p, w_p, y_p, depth);
     else {
       gemv_f32_1x8(x_p, w_p, scratch_p, depth);
-      copy_tile(scratch_p, 8, y_p, 8, 1, width);
+      copy_row(scratch_p, y_p, width);
     }
     w_p += strip;
     y_p += 32;
-  }
-}
-
-function copy_tile(from_p: usize, from_stride: i32, to_p: usize, to_stride: i32, mr: i32, nr: i32): void {
-  for (let r = 0; r < mr; r++) {
-    for (let c = 0; c < nr; c++) {
-      store<f32>(
-        to_p + (<usize> (r * to_stride + c) << 2),
-        load<f32>(from_p + (<usize> (r * from_stride + c) << 2)),
-      );
-    }
   }
 }
 
