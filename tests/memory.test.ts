@@ -86,6 +86,19 @@ describe("memory", () => {
     expect([...out.data]).toEqual([1, 2, 3, 4]);
   });
 
+  it("stays below 4 MiB for many rows of few columns, which the kernels pad", async () => {
+    for (const [N, M, D, E] of [[40000, 64, 1, 1], [40000, 64, 8, 8], [20000, 300, 80, 8]]) {
+      using rt = await createRuntime();
+      const tensor = (rows: number, width: number) => ({
+        data: new Float32Array(rows * width).fill(0.5),
+        shape: [1, 1, rows, width],
+      });
+      const { out } = rt.sync.attention(tensor(N, D), tensor(M, D), tensor(M, E));
+      expect(out.data[N * E - 1]).toBeCloseTo(0.5);
+      expect(rt.memory).toBeLessThanOrEqual(2 ** 22);
+    }
+  });
+
   it("is refused beyond maxMemory, and the runtime goes on", async () => {
     const rt = await createRuntime({ maxMemory: 2 ** 20 });
     const small = { data: new Float32Array(64), shape: [1, 1, 1, 64] };

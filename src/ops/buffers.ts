@@ -101,7 +101,10 @@ export function allocate(
   const tall = Math.min(chunkRows, written ? WRITTEN.rows : Infinity);
   const fit = staging ? Math.max(4, Math.floor(STAGED / (staging * (keys + 16)) / 4) * 4) : Infinity;
   const quick = Math.max(4, Math.floor(STEP / (2 * keys * (D + Ep)) / 4) * 4);
-  const rows = Math.min(tall, fit, quick, Math.ceil(N * group / 4) * 4);
+  // The planner knows nothing of what pads the rows of Q.
+  const padding = (roundUp(D, wide) - D) * bytes;
+  const narrow = Math.max(4, Math.floor(STAGED / padding / 4) * 4);
+  const rows = Math.min(tall, fit, quick, narrow, Math.ceil(N * group / 4) * 4);
 
   const width = Math.max(D, E, 1);
   const pitch = keys + 16;
