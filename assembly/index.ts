@@ -3,7 +3,7 @@
  * SIMD gives the same bits everywhere, relaxed SIMD fuses multiply and add. What only a model, a test or a bench needs
  * is in full.ts, so that who imports attention does not download it.
  *
- * Memory is imported, the first 64 KiB hold read-only tables, everything above belongs to the arena in
+ * Memory is imported, the first 64 KiB hold read-only tables and zeros, everything above belongs to the arena in
  * src/wasm/arena.ts. Nothing here allocates and nothing here keeps state between calls. Tiles are exported so that
  * Binaryen doesn't inline them into their only caller, where V8 would spill.
  */

@@ -86,7 +86,7 @@ function* attendHead(
     const panels = whole ? [] : panelsOf(call, problem, b, g, r0, count, span);
     if (whole) call.attend(b, g, r0, count, 0, end, whole.poisoned, FIRST);
     // A chunk that sees no key still needs its empty states.
-    else if (panels.length === 0) call.attend(b, g, r0, count, 0, 0, false, FIRST);
+    else if (attends && panels.length === 0) call.attend(b, g, r0, count, 0, 0, false, FIRST);
     let flags = FIRST;
     for (const [key0, last] of attends ? panels : []) {
       call.loadKeys(b, g, key0, last);

@@ -42,7 +42,6 @@ export function openTask(
   words[to + word.E] = E;
   words[to + word.strips] = strips;
   words[to + word.br] = br;
-  words[to + word.k_tile] = words[to + word.v_tile] = -1;
   floats[to + word.unscale] = floats[to + word.keep] = 1;
   return to;
 }

@@ -4,7 +4,7 @@
  * call needed. What a caller keeps there (a runtime's tensors) is pinned, and calls allocate round it. Memory never
  * shrinks (WebAssembly has no way), so a runtime that is closed drops it whole.
  *
- * The first 64 KiB are the kernels' read-only tables. Views die at every grow: make one, use it, forget it.
+ * The first 64 KiB are the kernels' read-only tables and zeros behind them. Views die at every grow: make one, use it, forget it.
  */
 import { FlashtileError } from "../errors.ts";
 

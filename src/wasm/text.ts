@@ -1,4 +1,4 @@
-/** Kernels travel as text (assembly/text/unpack.ts says how): a module of 300 bytes makes bytes of it again. */
+/** Kernels travel as text (assembly/text/unpack.ts says how): a module of 200 bytes makes bytes of it again. */
 import { text as unpacker } from "./generated/unpack.ts";
 
 type Unpack = (length: number) => number;
